@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Structured log lines for the programs of ours that log (the server, the command): a message and
+ * key=value fields, as logfmt or JSON, one write() a line. Libraries are given a `struct log` or
+ * NULL, which is silence.
+ */
+#ifndef BASE_LOG_H
+#define BASE_LOG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/slice.h"
+
+enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
+enum log_format { LOG_LOGFMT, LOG_JSON };
+
+struct log {
+    int fd;
+    enum log_level level;
+    enum log_format format;
+};
+
+struct log_field {
+    const char *key;
+    enum { LOG_TEXT, LOG_INT, LOG_BYTES } kind;
+    const char *text;
+    struct slice bytes;
+    int64_t number;
+};
+
+#define LOG_STR(k, v) ((struct log_field){.key = (k), .kind = LOG_TEXT, .text = (v)})
+#define LOG_NUM(k, v) ((struct log_field){.key = (k), .kind = LOG_INT, .number = (int64_t)(v)})
+#define LOG_SLICE(k, v) ((struct log_field){.key = (k), .kind = LOG_BYTES, .bytes = (v)})
+
+/* Values are quoted and escaped as needed (control characters, quotes, invalid UTF-8); each is cut
+ * at 1,000 bytes. Thread-safe. Nothing happens for a level below log->level or a NULL log. */
+void log_write(struct log *log, enum log_level level, const char *message,
+               const struct log_field *fields, size_t count);
+
+#define log_line(log, level, message, ...)                                                         \
+    do {                                                                                           \
+        const struct log_field log_fields_[] = {{0}, ##__VA_ARGS__};                               \
+        log_write((log), (level), (message), log_fields_ + 1,                                      \
+                  sizeof log_fields_ / sizeof *log_fields_ - 1);                                   \
+    } while (0)
+
+#endif
