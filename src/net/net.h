@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The network room: one event loop (libuv), an HTTP server and an HTTP client on it. A request and
+ * a response are whole (bounded) messages; what bytes carried them, HTTP/1.1 today, is hidden here.
+ *
+ * A loop and everything on it belong to one thread, save net_post and net_loop_stop. Callbacks come
+ * on that thread. Nothing here blocks, logs or keeps a pointer to the caller's memory past the call,
+ * unless a comment says so.
+ */
+#ifndef NET_NET_H
+#define NET_NET_H
+
+#include "base/blob.h"
+#include "base/error.h"
+#include "base/slice.h"
+
+struct net_loop;
+
+int net_loop_create(struct net_loop **loop, struct error *err);
+/* Everything on it has been closed by its owner (listeners, clients, timers, signals). */
+void net_loop_destroy(struct net_loop *loop);
+/* Runs until net_loop_stop. */
+void net_loop_run(struct net_loop *loop);
+/* Runs what is ready, once, without blocking (for tests and for loops of others). */
+void net_loop_turn(struct net_loop *loop);
+void net_loop_stop(struct net_loop *loop); /* from any thread */
+/* Calls fn(arg) on the loop's thread, soon, once for each call, in order. From any thread. Bounded
+ * only by memory; false when out of it, or when the loop is being destroyed. */
+bool net_post(struct net_loop *loop, void (*fn)(void *arg), void *arg);
+
+/* One-shot timer; the time is in milliseconds from now; setting it again moves it. */
+struct net_timer;
+struct net_timer *net_timer_create(struct net_loop *loop, void (*fn)(void *arg), void *arg);
+void net_timer_set(struct net_timer *timer, uint64_t delay_ms);
+void net_timer_clear(struct net_timer *timer);
+void net_timer_destroy(struct net_timer *timer); /* NULL is fine */
+
+/* Calls fn(arg, signum) for each delivery of the signal. */
+struct net_signal;
+struct net_signal *net_signal_create(struct net_loop *loop, int signum,
+                                     void (*fn)(void *arg, int signum), void *arg);
+void net_signal_destroy(struct net_signal *signal);
+
+/* A level-triggered watch on a descriptor that becomes readable (an eventfd, a pipe). */
+struct net_watch;
+struct net_watch *net_watch_create(struct net_loop *loop, int fd, void (*fn)(void *arg), void *arg);
+void net_watch_destroy(struct net_watch *watch);
+
+/* --- messages ------------------------------------------------------------------------------- */
+
+struct net_header {
+    struct slice name; /* lower case when received */
+    struct slice value;
+};
+
+/* The value of the first header of that (lower-case) name; data == NULL if there is none. */
+struct slice net_header_get(const struct net_header *headers, size_t count, const char *name);
+
+/* --- server ---------------------------------------------------------------------------------- */
+
+struct net_server;
+struct net_exchange; /* one request being answered */
+
+struct net_request {
+    struct slice method; /* upper case as received */
+    struct slice path;   /* as received, escaped, without the query; begins with '/' */
+    struct slice query;  /* without '?' */
+    const struct net_header *headers;
+    size_t header_count;
+    struct slice body;
+    struct slice peer; /* "127.0.0.1:5312" */
+    bool no_content_length; /* neither a Content-Length nor a chunked body came with it */
+    bool chunked;
+};
+
+struct net_server_options {
+    const char *host; /* name or address to bind; required */
+    uint16_t port;    /* 0: any free one */
+    size_t max_body;         /* past it: 413; default 20,000,000 */
+    size_t max_header_bytes; /* past it: 431; default 65,536 */
+    size_t max_connections;  /* past it, accepted ones are closed at once; default 10,000 */
+    uint32_t header_timeout_ms; /* for the whole request to come in, from its first byte; 30,000 */
+    uint32_t idle_timeout_ms;   /* between requests of a connection; default 120,000 */
+    /*
+     * A request has come, whole. It, and what it points at, live until the exchange is answered or
+     * `gone` was called. The handler answers now or later with net_answer, exactly once unless
+     * `gone` was called first.
+     */
+    void (*handle)(void *arg, struct net_exchange *exchange, const struct net_request *request);
+    /* The peer went away (or the server is being destroyed) before the answer: the exchange is no
+     * more once this returns. May be NULL only if every exchange is answered within `handle`. */
+    void (*gone)(void *arg, struct net_exchange *exchange);
+    void *arg;
+};
+
+/* Binds and listens before it returns, or says why not (CODE_UNAVAILABLE, the address named). */
+int net_server_create(struct net_server **server, struct net_loop *loop,
+                      const struct net_server_options *options, struct error *err);
+uint16_t net_server_port(const struct net_server *server);
+/* Accepts no more connections, closes idle ones; requests in progress may still be answered
+ * (responses then say Connection: close). */
+void net_server_close(struct net_server *server);
+size_t net_server_exchanges(const struct net_server *server); /* being answered */
+/* Closes everything at once; `gone` is called for each exchange. */
+void net_server_destroy(struct net_server *server);
+
+/* The application's own pointer on an exchange. */
+void net_exchange_set(struct net_exchange *exchange, void *data);
+void *net_exchange_get(struct net_exchange *exchange);
+
+/*
+ * Answers: Content-Length (and Connection, Date) are added; a NULL body is an empty one. Headers and
+ * body are copied or referenced as needed: the caller keeps its own reference to the blob.
+ */
+void net_answer(struct net_exchange *exchange, int status, const struct net_header *headers,
+                size_t header_count, struct blob *body);
+
+/* --- client ---------------------------------------------------------------------------------- */
+
+/* How a request failed before a whole response was there. */
+enum net_failure {
+    NET_OK,
+    NET_DNS,       /* the name has no address */
+    NET_TCP,       /* refused, reset, unreachable, closed before a response */
+    NET_TLS,       /* certificate or record error */
+    NET_TIMEOUT,
+    NET_MALFORMED, /* not HTTP, truncated, too large */
+    NET_UNSUPPORTED, /* HTTP that we do not speak */
+    NET_TEMPORARY, /* of ours: out of descriptors or memory */
+    NET_CANCELED,
+};
+
+struct net_response {
+    enum net_failure failure; /* NET_OK: the rest is there */
+    const char *message;      /* of a failure, for people: what, and to which address */
+    int status;
+    const struct net_header *headers;
+    size_t header_count;
+    struct slice body;
+};
+
+struct net_client_options {
+    size_t max_body;              /* of a response; default 20,000,000 */
+    size_t max_header_bytes;      /* default 65,536 */
+    uint32_t connect_timeout_ms;  /* default 10,000 */
+    uint32_t idle_timeout_ms;     /* a kept connection is closed after this; default 30,000 */
+    size_t max_idle_per_host;     /* kept connections; default 1,024 */
+};
+
+struct net_client;
+struct net_call; /* a request under way */
+
+int net_client_create(struct net_client **client, struct net_loop *loop,
+                      const struct net_client_options *options, struct error *err);
+/* Requests under way end with NET_CANCELED before it returns. */
+void net_client_destroy(struct net_client *client);
+
+struct net_outgoing {
+    struct slice host;  /* name, IPv4, or IPv6 without brackets */
+    uint16_t port;
+    bool tls;           /* CODE_UNIMPLEMENTED until TLS is built in */
+    struct slice method;
+    struct slice target; /* path and query */
+    const struct net_header *headers; /* Host and Content-Length are added; no other is */
+    size_t header_count;
+    struct blob *body;    /* referenced until done; NULL: none */
+    uint32_t timeout_ms;  /* overall; 0: none */
+    /* Called exactly once, never from within net_client_send. The response lives during the call. */
+    void (*done)(void *arg, const struct net_response *response);
+    void *arg;
+};
+
+/*
+ * Sends over a kept connection if there is one, else a new one. A kept connection that turns out to
+ * have been closed by the peer before one byte of the response came is replaced by a new one, once,
+ * silently. On an error code nothing was started and `done` is not called.
+ */
+int net_client_send(struct net_client *client, const struct net_outgoing *request,
+                    struct net_call **call, struct error *err);
+/* done() is called with NET_CANCELED before it returns. */
+void net_call_cancel(struct net_call *call);
+
+/* --- URLs ------------------------------------------------------------------------------------ */
+
+struct net_url {
+    struct slice scheme; /* as written */
+    struct slice host;   /* without brackets */
+    uint16_t port;       /* the scheme's default when not given: 80, 443; 0 for other schemes */
+    bool port_given;
+    struct slice path;   /* from the first '/', without query and fragment; may be empty */
+    struct slice query;
+};
+
+/* Views into `text`. User information is refused. */
+int net_url_parse(struct slice text, struct net_url *url, struct error *err);
+
+/* "host:port", "[::1]:port", ":port" (host empty) into a host (NUL-terminated) and port. */
+int net_address_parse(const char *text, char host[256], uint16_t *port, struct error *err);
+
+#endif
