@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The engine: what happens to calls, and nothing else. It does no I/O, reads no clock, starts no
+ * thread: events come in with the time, and what should be done comes out, as
+ *
+ *   - a batch of rows to make durable (engine_batch), and
+ *   - effects (engine_effect): runs to start or to give up, requests to answer, calls that ended.
+ *
+ * Nothing comes out as an effect before the batch that records it was confirmed (engine_committed).
+ * While one batch is being made durable the next one fills. A batch that fails, or whose outcome is
+ * unknown, has no way back in: the caller destroys the engine, fences the store and loads a new one.
+ *
+ * The life of a call is the table in state.c: ready, waiting (for a retry or a later start), running,
+ * suspended (in a poll), done. Memory holds a fixed record a call; payloads, states and results are
+ * rows, and pass through the engine as blobs on their way to the batch.
+ *
+ * One engine is one partition. Not thread-safe. The same events with the same times and the same seed
+ * give the same batches and effects, byte for byte.
+ *
+ * Memory: an event that cannot be taken for want of memory is refused as a whole, or, where it cannot
+ * be refused, engine_failed turns true and the engine is to be treated as after a failed commit.
+ */
+#ifndef ENGINE_ENGINE_H
+#define ENGINE_ENGINE_H
+
+#include "base/batch.h"
+#include "base/error.h"
+#include "base/status.h"
+#include "engine/row.h"
+
+struct engine;
+
+/* Zero in a field means its default. */
+struct engine_config {
+    uint64_t seed;        /* of the jitter */
+    uint64_t incarnation; /* the partition's epoch: makes attempts unique across crashes */
+
+    int64_t expiration_ns;     /* of a call that names none: 24 h */
+    int64_t expiration_max_ns; /* longer ones are cut to it: 366 days */
+    int64_t retry_min_ns;      /* 100 ms */
+    int64_t retry_max_ns;      /* 5 min */
+    int64_t overdue_spread_ns; /* after a load, what is overdue is spread over it: 30 s */
+    int64_t min_wait_ns;       /* reserved for polls: a max_wait shorter than it is not a timer; 0 */
+
+    uint32_t live_max;        /* calls that are not done; new roots are refused past 90%: 4,000,000 */
+    uint32_t calls_max;       /* of one Dispatch or poll: 10,000 */
+    uint32_t outstanding_max; /* children not done, a parent: 100,000 */
+    uint32_t depth_max;       /* of a tree: 1,000 */
+    uint32_t results_max;     /* of one resume; polls are clamped to it: 1,000 */
+    uint64_t results_bytes_max; /* of one resume, at least one is always delivered: 6,000,000 */
+
+    uint32_t window_start; /* runs in flight a group, at first: 16 */
+    uint32_t window_max;   /* 1,024 */
+};
+
+int engine_create(struct engine **engine, const struct engine_config *config, struct error *err);
+void engine_destroy(struct engine *engine); /* NULL is fine */
+/* True: out of memory in the middle of something. Only engine_destroy may follow. */
+bool engine_failed(const struct engine *engine);
+
+/* --- loading --------------------------------------------------------------------------------- */
+
+/*
+ * Before any event: every row of TABLE_META, then every row of TABLE_CALL, each table in the order of
+ * its keys; then engine_loaded. CODE_DATA_LOSS names a row that cannot be.
+ */
+int engine_load_meta(struct engine *engine, uint64_t key, struct slice value, struct error *err);
+int engine_load_call(struct engine *engine, uint64_t key, struct slice value, struct error *err);
+int engine_loaded(struct engine *engine, int64_t now, struct error *err);
+
+/* --- events ---------------------------------------------------------------------------------- */
+
+/* A call to be made. The strings are copied; the blob is referenced. They are valid: the caller has
+ * checked names, schemes and sizes. */
+struct engine_spec {
+    struct slice function;
+    struct slice endpoint; /* empty: the parent's (polls), or the one it had (tail calls) */
+    struct slice version;
+    uint64_t correlation_id; /* children only */
+    int64_t expiration_ns;   /* from now; 0: the default; a child's ends with its parent's at latest */
+    struct blob *input;      /* NULL: none */
+};
+
+/*
+ * Creates `count` roots for the organization, all or none; *first_id is the first of as many
+ * consecutive ids. An ENGINE_ACCEPTED effect with `token` says when they are durable.
+ * CODE_RESOURCE_EXHAUSTED (too many live calls, or no memory), CODE_INVALID_ARGUMENT (count).
+ */
+int engine_dispatch(struct engine *engine, int64_t now, struct slice org,
+                    const struct engine_spec *specs, size_t count, void *token, uint64_t *first_id,
+                    struct error *err);
+
+/* How a run ended. */
+enum engine_outcome {
+    ENGINE_EXIT,   /* status, output, error: terminal if the status is, else a retry */
+    ENGINE_TAIL,   /* tail call: `specs[0]`; status says whether to wait first */
+    ENGINE_POLL,   /* suspend */
+    ENGINE_GONE,   /* given up by the runner without an attempt made (shutting down, canceled):
+                      the call is run again at once, and nothing is counted */
+};
+
+struct engine_answer {
+    /* Which run: as the ENGINE_RUN effect said it. */
+    uint64_t call;
+    uint32_t generation;
+    uint64_t attempt;
+    uint32_t group;
+
+    enum engine_outcome outcome;
+    enum status status;
+    bool transport;       /* the status is about the way there (counts as overload) */
+    bool too_large;       /* HTTP 413: halve the results of the next resume */
+    struct blob *output;  /* packed Any, or NULL */
+    struct blob *error;   /* packed Error, or NULL */
+
+    const struct engine_spec *specs; /* of a poll or a tail call */
+    size_t spec_count;
+
+    struct blob *state;        /* of a poll: what the next resume is given */
+    uint8_t state_arm;         /* kept with it and handed back; the engine does not look */
+    int64_t max_wait_ns;       /* -1: none */
+    int32_t min_results, max_results; /* clamped */
+    struct blob *poll_error;   /* packed Error: the calls cannot be accepted: none is made, and the
+                                  call is resumed with it at once; or NULL */
+};
+
+/*
+ * Every ENGINE_RUN is answered exactly once, also after ENGINE_CANCEL_RUN. An answer for a run that
+ * is not the call's current one only frees its place in the group's window. A poll whose calls exceed
+ * a limit is resumed with an error made by `reject` (config-free callback below).
+ */
+void engine_answer(struct engine *engine, int64_t now, const struct engine_answer *answer);
+
+/* Makes the packed Error for a poll that the engine itself has to refuse (limits). NULL: no memory. */
+void engine_set_reject(struct engine *engine,
+                       struct blob *(*reject)(void *arg, const char *message), void *arg);
+
+/* Ends a live call, and its tree, as cancelled. CODE_NOT_FOUND, CODE_FAILED_PRECONDITION (done).
+ * `token` comes back in ENGINE_ACCEPTED; NULL: nobody waits. */
+int engine_cancel(struct engine *engine, int64_t now, uint64_t id, void *token, struct error *err);
+
+/* Does what is due by now. */
+void engine_tick(struct engine *engine, int64_t now);
+/* When engine_tick has something to do next; TIME_NEVER: an idle engine asks for no wake-up. */
+int64_t engine_next_due(const struct engine *engine);
+
+/* While closed, no run is issued (a server that is stopping); events are taken as ever. */
+void engine_hold_runs(struct engine *engine, bool hold);
+
+/* --- commits --------------------------------------------------------------------------------- */
+
+/*
+ * The batch to make durable next: NULL if nothing is to be written or one is still under way. It
+ * stays the engine's, unchanged until engine_committed.
+ */
+const struct batch *engine_batch(struct engine *engine);
+void engine_committed(struct engine *engine, int64_t now);
+
+/* --- effects --------------------------------------------------------------------------------- */
+
+enum engine_effect_kind {
+    ENGINE_RUN,        /* run the call: call, generation, attempt, group; see engine_run_info */
+    ENGINE_CANCEL_RUN, /* the run of that (call, attempt) is not wanted any more */
+    ENGINE_ACCEPTED,   /* token: what the event asked is durable */
+    ENGINE_DONE,       /* call: its end is durable (TABLE_DONE has it) */
+};
+
+struct engine_effect {
+    enum engine_effect_kind kind;
+    uint64_t call;
+    uint32_t generation;
+    uint32_t group;
+    uint64_t attempt;
+    void *token;
+};
+
+/* Takes the next effect; false: none. Effects come in the order they were decided. */
+bool engine_effect(struct engine *engine, struct engine_effect *effect);
+
+/* What a run needs besides payloads. Views live until the next event. */
+struct engine_run {
+    struct engine_row row;   /* as it would be written now */
+    bool first;              /* run with PAYLOAD_INPUT; else resume with the state and these: */
+    bool poll_error;         /* PAYLOAD_POLL_ERROR too */
+    const uint64_t *results; /* ids of the children whose TABLE_DONE rows are delivered, in order */
+    size_t result_count;
+};
+/* For the run that was just taken as an effect. False: it is not current any more (cancelled in the
+ * meantime): answer it with ENGINE_GONE. */
+bool engine_run_info(struct engine *engine, uint64_t call, uint64_t attempt,
+                     struct engine_run *run);
+
+/* --- looking --------------------------------------------------------------------------------- */
+
+/* The record of a call that is live, or whose end is not durable yet (state DONE); false if there is
+ * none. Views live until the next event. What it says may not be committed yet. */
+bool engine_find(const struct engine *engine, uint64_t id, struct engine_row *row);
+
+struct engine_stats {
+    uint64_t live, ready, waiting, running, suspended;
+    uint64_t dispatched, finished, attempts, retries, expired, cancelled, stale_answers; /* since it
+                                                                                  was created */
+    uint64_t next_id;
+};
+void engine_stats(const struct engine *engine, struct engine_stats *stats);
+
+/* Called for every move of a call, for traces and simulation; `from` is CALL_STATES for a new call. */
+void engine_trace(struct engine *engine,
+                  void (*fn)(void *arg, uint64_t id, unsigned from, unsigned to, const char *why),
+                  void *arg);
+
+/* Walks every record and asserts what must hold between them (simulation; slow). */
+void engine_check(const struct engine *engine);
+
+#endif

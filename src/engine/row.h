@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The rows that the engine writes, and reads back when it is loaded: versioned, self-delimiting, with
+ * golden files in the tests. Whoever shows calls to people decodes the same rows.
+ *
+ * TABLE_CALL and TABLE_DONE hold a struct engine_row; a DONE row has the result behind it.
+ */
+#ifndef ENGINE_ROW_H
+#define ENGINE_ROW_H
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/status.h"
+
+/* CALL_DONE in TABLE_CALL: done, and its result not yet taken by its parent. */
+enum call_state { CALL_READY, CALL_WAITING, CALL_RUNNING, CALL_SUSPENDED, CALL_DONE, CALL_STATES };
+
+/* Why a call ended otherwise than by its own answer. */
+enum call_end { END_ANSWER, END_EXPIRED, END_CANCELLED };
+
+struct engine_row {
+    uint64_t id, parent, root; /* parent 0: a root */
+    uint64_t correlation_id;
+    uint32_t generation;        /* from 1 */
+    uint32_t parent_generation; /* the parent's, when this one was made */
+    uint32_t depth;             /* a root's is 0 */
+    struct slice org, function, endpoint, version;
+    int64_t created, expires;
+    int64_t due; /* WAITING: when it is ready; SUSPENDED: the end of max_wait; else TIME_NEVER */
+    enum call_state state;
+    bool fresh; /* never resumed in this generation: runs with its input, not with a state */
+    bool has_input, has_poll_error;
+
+    uint32_t failures; /* the backoff's n */
+    uint32_t restarts; /* for INCOMPATIBLE_STATE: a count of its own */
+    uint64_t attempts; /* runs answered, all generations */
+    uint32_t resumes;  /* polls committed in this generation */
+    enum status last_status; /* of the last failed attempt; UNSPECIFIED: none */
+
+    uint32_t min_results, max_results;
+    bool poll_timer;      /* the poll began with nothing to wait for but max_wait */
+    uint32_t outstanding; /* children of this generation not yet done */
+    uint8_t state_arm;
+    uint32_t state_chunks; /* PAYLOAD_STATE + 0 .. chunks - 1 */
+    uint64_t state_hash, state_len;
+
+    /* Of a call that is done: */
+    uint64_t finish;      /* order of finishing in the partition, from 1 */
+    uint64_t result_len;  /* bytes of output and error */
+    enum status status;
+    enum call_end end;
+    int64_t done; /* when */
+};
+
+/* Appends the row; out->failed tells. */
+void row_encode(struct buf *out, const struct engine_row *row);
+/* Reads a row from the front of *in; strings are views into it. CODE_DATA_LOSS says what is wrong;
+ * a version that is newer than ours is CODE_FAILED_PRECONDITION. */
+int row_decode(struct slice *in, struct engine_row *row, struct error *err);
+
+/* A DONE row's value: the row, then output and error as packed messages (length 0 and a flag tell
+ * absent from empty). */
+struct engine_result {
+    bool has_output, has_error;
+    struct slice output, error;
+};
+void row_encode_done(struct buf *out, const struct engine_row *row, const struct engine_result *r);
+int row_decode_done(struct slice in, struct engine_row *row, struct engine_result *r,
+                    struct error *err);
+
+const char *call_state_name(enum call_state state); /* "ready" */
+
+/* TABLE_META's keys. */
+enum { META_NEXT_ID = 1, META_NEXT_FINISH = 2 };
+
+#endif

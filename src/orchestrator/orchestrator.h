@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The orchestrator: engine + store + clock + a way to deliver runs. No network, no thread of its own
+ * (the store's threads aside), no signals, no exit: the server, the embedded mode of the SDK and the
+ * simulator are shells around this same object.
+ *
+ * One thread owns it and makes every call below, save that `wake` is called from store threads. The
+ * shell calls orchestrator_step when woken and at the time the last step returned.
+ *
+ * When a commit fails, the orchestrator goes through what a crash would: waiters are answered
+ * CODE_UNAVAILABLE, runs in flight are given up, admission closes, and with backoff the store is
+ * fenced, the partition loaded again, and admission opened. Nothing acknowledged is lost by that.
+ */
+#ifndef ORCHESTRATOR_ORCHESTRATOR_H
+#define ORCHESTRATOR_ORCHESTRATOR_H
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "engine/engine.h"
+#include "store/store.h"
+#include "wire/wire.h"
+
+struct orchestrator;
+
+/* --- delivering runs -------------------------------------------------------------------------- */
+
+/* One attempt, owned by the invoker from `run` until it answers. */
+struct orchestrator_run {
+    const wire_run_request *request; /* in the run's arena */
+    struct arena *arena;             /* the run's; the invoker may use it */
+    struct slice endpoint;
+    struct slice org;
+    int64_t expires; /* no answer counts after it */
+    void *invoker_data; /* the invoker's own */
+};
+
+struct invoker {
+    /* Start the attempt; answer now or later, exactly once, with one of the three functions below. */
+    void (*run)(struct invoker *invoker, struct orchestrator_run *run);
+    /* It is not wanted any more; it must still be answered (orchestrator_run_gone, at once or soon). */
+    void (*cancel)(struct invoker *invoker, struct orchestrator_run *run);
+};
+
+/* Each frees the run. The response is read during the call only. */
+void orchestrator_run_answered(struct orchestrator_run *run, const wire_run_response *response);
+struct run_failure {
+    enum status status;
+    const char *type, *message; /* of the Error made of it; type NULL: "status" */
+    bool transport;             /* no HTTP response: counts as overload of the endpoint */
+    bool too_large;             /* HTTP 413 */
+};
+void orchestrator_run_failed(struct orchestrator_run *run, const struct run_failure *failure);
+/* No attempt was made, or nobody will know: it is made again. */
+void orchestrator_run_gone(struct orchestrator_run *run);
+
+/* --- life ------------------------------------------------------------------------------------- */
+
+struct orchestrator_options {
+    struct store *store;     /* taken over, also on failure */
+    bool threads;            /* a writer's and a reader's thread; false: all in orchestrator_step */
+    struct clock *clock;
+    struct invoker *invoker;
+    struct engine_config engine; /* seed and incarnation are set by the orchestrator unless seed is
+                                    given (simulation) */
+    size_t payload_max; /* 4,000,000 */
+    size_t state_max;   /* 8,000,000 */
+    size_t cache_max;   /* bytes of recent payloads kept in memory: 64 MiB */
+    struct log *log;    /* or NULL */
+    void (*wake)(void *arg); /* from any thread: orchestrator_step has something to do */
+    void *wake_arg;
+    void (*trace)(void *arg, const char *line); /* one line a transition (simulation); or NULL */
+    void *trace_arg;
+};
+
+/* Starts fencing and loading; orchestrator_ready tells when it is open. */
+int orchestrator_create(struct orchestrator **o, const struct orchestrator_options *options,
+                        struct error *err);
+/* Waiters are answered CODE_UNAVAILABLE, runs in flight given up (cancel, then dropped: an invoker
+ * must answer within the cancel), batches under way awaited. */
+void orchestrator_destroy(struct orchestrator *o);
+
+/* Does all there is to do; returns when to be called next at the latest (TIME_NEVER: not before a
+ * wake or an event). Call it after every event below too, once a turn of the loop is enough. */
+int64_t orchestrator_step(struct orchestrator *o);
+
+bool orchestrator_ready(const struct orchestrator *o);
+/* Why it is not ready, for people; "" when it is. */
+const char *orchestrator_trouble(const struct orchestrator *o);
+
+/* Stop: new dispatches are refused (CODE_UNAVAILABLE), no new runs start. */
+void orchestrator_drain(struct orchestrator *o);
+/* True when no run is in flight and nothing is left to commit. */
+bool orchestrator_idle(const struct orchestrator *o);
+
+/* --- requests ---------------------------------------------------------------------------------- */
+
+/*
+ * Callbacks come from orchestrator_step or from within the call; exactly once unless cancelled.
+ * `error` is NULL on success.
+ */
+struct orchestrator_wait; /* a request that can be given up */
+
+/* Checks the calls (names, endpoints, sizes) and creates roots, all or none; ids in order. */
+typedef void orchestrator_dispatched(void *arg, const struct error *error,
+                                     const wire_dispatch_response *response);
+void orchestrator_dispatch(struct orchestrator *o, struct slice org,
+                           const wire_dispatch_request *request, orchestrator_dispatched *done,
+                           void *arg);
+
+/* The call as committed. CODE_NOT_FOUND also for another organization's. `info` lives during the
+ * callback. */
+typedef void orchestrator_got(void *arg, const struct error *error,
+                              const Dispatch__V1__CallInfo *info);
+void orchestrator_get(struct orchestrator *o, struct slice org, struct slice id,
+                      orchestrator_got *done, void *arg);
+
+/* The same once it is done, or when max_wait_ns have passed (-1: no limit). */
+struct orchestrator_wait *orchestrator_wait(struct orchestrator *o, struct slice org,
+                                            struct slice id, int64_t max_wait_ns,
+                                            orchestrator_got *done, void *arg);
+/* Given up before its callback came: it will not come. */
+void orchestrator_wait_cancel(struct orchestrator_wait *wait);
+
+/* Ends a live call and its tree as cancelled; `done` when that is durable. */
+typedef void orchestrator_cancelled(void *arg, const struct error *error);
+void orchestrator_cancel(struct orchestrator *o, struct slice org, struct slice id,
+                         orchestrator_cancelled *done, void *arg);
+
+struct orchestrator_stats {
+    struct engine_stats engine; /* of this incarnation */
+    uint64_t recovered;  /* live calls found by the last load */
+    uint64_t incarnation;
+    uint64_t commits, commit_failures, committed_bytes;
+    uint64_t runs_in_flight;
+    uint64_t cache_bytes, cache_hits, cache_misses;
+};
+void orchestrator_stats(const struct orchestrator *o, struct orchestrator_stats *stats);
+
+#endif
