@@ -25,6 +25,10 @@ enum { PAYLOAD_INPUT = 0, PAYLOAD_POLL_ERROR = 1, PAYLOAD_STATE = 16 };
 #define KEY_MAX ((UINT64_C(1) << 43) - 1) /* (key, sub) fits 63 bits: SQLite's integer key */
 #define SUB_MAX ((1u << 20) - 1)
 
+/* What a batch can hold; past them an operation fails as without memory. */
+#define BATCH_OPS_MAX   ((size_t)1 << 24)
+#define BATCH_BYTES_MAX ((size_t)1 << 30)
+
 struct batch_op {
     enum table table;
     bool put; /* else delete; deleting what is not there is no error */
@@ -46,7 +50,8 @@ void batch_init(struct batch *b);
 void batch_reset(struct batch *b);
 void batch_free(struct batch *b);
 
-/* Room for `extra` more operations; false: no memory. Each of the following may fail the same way. */
+/* Room for `extra` more operations; false: no memory. Each of the following may fail the same way.
+ */
 bool batch_reserve(struct batch *b, size_t extra);
 bool batch_put(struct batch *b, enum table table, uint64_t key, uint32_t sub, struct slice copied);
 bool batch_put_blob(struct batch *b, enum table table, uint64_t key, uint32_t sub,

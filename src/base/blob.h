@@ -18,8 +18,8 @@ struct blob {
  * write before anybody else sees them. */
 struct blob *blob_new(size_t len);
 struct blob *blob_copy(struct slice bytes);
-struct blob *blob_ref(struct blob *b);  /* returns b; NULL stays NULL */
-void blob_unref(struct blob *b);        /* NULL is fine */
+struct blob *blob_ref(struct blob *b); /* returns b; NULL stays NULL */
+void blob_unref(struct blob *b);       /* NULL is fine */
 
 static inline struct slice blob_slice(const struct blob *b)
 {

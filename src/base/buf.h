@@ -26,7 +26,8 @@ void buf_append_slice(struct buf *b, struct slice s);
 void buf_append_str(struct buf *b, const char *text);
 void buf_append_byte(struct buf *b, uint8_t byte);
 void buf_printf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Room for `len` more bytes to be written by the caller, already counted in `len`; NULL on failure. */
+/* Room for `len` more bytes to be written by the caller, already counted in `len`; NULL on failure.
+ */
 void *buf_extend(struct buf *b, size_t len);
 /* Drops the first `len` bytes. */
 void buf_consume(struct buf *b, size_t len);
@@ -45,7 +46,8 @@ void buf_put_varint(struct buf *b, uint64_t value);
 void buf_put_bytes(struct buf *b, struct slice bytes);
 
 /* The reading side: each takes from the front of `in` and returns false if it is short or malformed
- * (`in` is then unspecified). get_bytes gives a view into the same memory. */
+ * (`in` is then unspecified). A varint longer than need be is accepted, as protobuf does; more than
+ * 64 bits are not. get_bytes gives a view into the same memory. */
 bool slice_get_u64(struct slice *in, uint64_t *value);
 bool slice_get_varint(struct slice *in, uint64_t *value);
 bool slice_get_bytes(struct slice *in, struct slice *bytes);

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Time behind a vtable, so that a simulation can own it. All times are int64_t nanoseconds since the
- * Unix epoch. */
+/* Time behind a vtable, so that a simulation can own it. All times are int64_t nanoseconds since
+ * the Unix epoch. */
 #ifndef BASE_CLOCK_H
 #define BASE_CLOCK_H
 
 #include <stdint.h>
 
-#define NS_PER_US INT64_C(1000)
-#define NS_PER_MS INT64_C(1000000)
-#define NS_PER_S INT64_C(1000000000)
+#define NS_PER_US  INT64_C(1000)
+#define NS_PER_MS  INT64_C(1000000)
+#define NS_PER_S   INT64_C(1000000000)
 #define TIME_NEVER INT64_MAX
 
 struct clock {

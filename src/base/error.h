@@ -39,17 +39,20 @@ struct error {
     char message[ERROR_MESSAGE_MAX];
 };
 
-/* Fills `err` (if not NULL; a longer message is cut at a UTF-8 boundary) and returns `code`. */
+/* The arguments may point into `err` itself. Fills `err` (if not NULL; a longer message is cut at a
+ * UTF-8 boundary) and returns `code`. */
 int error_set(struct error *err, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-int error_setv(struct error *err, int code, const char *format, va_list args);
+int error_setv(struct error *err, int code, const char *format, va_list args)
+    __attribute__((format(printf, 3, 0)));
 
 /* CODE_RESOURCE_EXHAUSTED with "out of memory". */
 int error_memory(struct error *err);
 
-/* The lower-case Connect name, "invalid_argument"; "unknown" for what is not a code. */
+/* The lower-case Connect name, "invalid_argument"; "ok" for CODE_OK, "unknown" for what is not a
+ * code. */
 const char *code_name(int code);
-/* The inverse; -1 if there is none of that name. */
+/* The inverse; -1 if there is none of that name. "ok" is none: no failure may read as success. */
 int code_from_name(const char *name);
 
 #endif

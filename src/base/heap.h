@@ -35,7 +35,8 @@ static inline void heap_node_init(struct heap_node *n)
 
 /* Makes room for `extra` more nodes, so that as many insertions cannot fail; false: no memory. */
 bool heap_reserve(struct heap *h, uint32_t extra);
-/* Inserts, or moves if it is in already. There must be room (heap_reserve). */
+/* Inserts, or moves if it is in already: then it stands behind those of an equal key, as if removed
+ * and inserted again. There must be room (heap_reserve). */
 void heap_set(struct heap *h, struct heap_node *n, int64_t key);
 void heap_remove(struct heap *h, struct heap_node *n); /* harmless if it is in none */
 /* The node with the least key, left in; NULL if empty. */

@@ -29,8 +29,8 @@ struct log_field {
     int64_t number;
 };
 
-#define LOG_STR(k, v) ((struct log_field){.key = (k), .kind = LOG_TEXT, .text = (v)})
-#define LOG_NUM(k, v) ((struct log_field){.key = (k), .kind = LOG_INT, .number = (int64_t)(v)})
+#define LOG_STR(k, v)   ((struct log_field){.key = (k), .kind = LOG_TEXT, .text = (v)})
+#define LOG_NUM(k, v)   ((struct log_field){.key = (k), .kind = LOG_INT, .number = (int64_t)(v)})
 #define LOG_SLICE(k, v) ((struct log_field){.key = (k), .kind = LOG_BYTES, .bytes = (v)})
 
 /* Values are quoted and escaped as needed (control characters, quotes, invalid UTF-8); each is cut
@@ -38,11 +38,22 @@ struct log_field {
 void log_write(struct log *log, enum log_level level, const char *message,
                const struct log_field *fields, size_t count);
 
-#define log_line(log, level, message, ...)                                                         \
+/* log_line(log, LOG_INFO, "listening", LOG_STR("address", text), LOG_NUM("port", port)): a message
+ * and any number of fields, none included. Fields are not evaluated if the line is not written. */
+#define log_line(log, level, ...) LOG_LINE_(log, level, __VA_ARGS__, ((struct log_field){0}))
+
+/* The empty last field is there because ISO C wants one argument at least for the dots. */
+#define LOG_LINE_(log, level, message, ...)                                                        \
     do {                                                                                           \
-        const struct log_field log_fields_[] = {{0}, ##__VA_ARGS__};                               \
-        log_write((log), (level), (message), log_fields_ + 1,                                      \
-                  sizeof log_fields_ / sizeof *log_fields_ - 1);                                   \
+        struct log *log_to_ = (log);                                                               \
+        enum log_level log_level_ = (level);                                                       \
+                                                                                                   \
+        if (log_to_ && log_level_ >= log_to_->level) {                                             \
+            const struct log_field log_fields_[] = {__VA_ARGS__};                                  \
+                                                                                                   \
+            log_write(log_to_, log_level_, (message), log_fields_,                                 \
+                      sizeof log_fields_ / sizeof *log_fields_ - 1);                               \
+        }                                                                                          \
     } while (0)
 
 #endif

@@ -43,5 +43,7 @@ uint64_t slice_hash(struct slice bytes, uint64_t seed);
 
 /* True if the bytes are well-formed UTF-8 (no surrogates, no overlong forms). */
 bool slice_is_utf8(struct slice bytes);
+/* The length of the longest well-formed prefix: how far a message about bad UTF-8 can point. */
+size_t slice_utf8_prefix(struct slice bytes);
 
 #endif
