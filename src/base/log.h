@@ -40,13 +40,13 @@ void log_write(struct log *log, enum log_level level, const char *message,
 
 /* log_line(log, LOG_INFO, "listening", LOG_STR("address", text), LOG_NUM("port", port)): a message
  * and any number of fields, none included. Fields are not evaluated if the line is not written. */
-#define log_line(log, level, ...) LOG_LINE_(log, level, __VA_ARGS__, ((struct log_field){0}))
+#define log_line(to, severity, ...) LOG_LINE_(to, severity, __VA_ARGS__, ((struct log_field){0}))
 
 /* The empty last field is there because ISO C wants one argument at least for the dots. */
-#define LOG_LINE_(log, level, message, ...)                                                        \
+#define LOG_LINE_(to, severity, message, ...)                                                      \
     do {                                                                                           \
-        struct log *log_to_ = (log);                                                               \
-        enum log_level log_level_ = (level);                                                       \
+        struct log *log_to_ = (to);                                                                \
+        enum log_level log_level_ = (severity);                                                    \
                                                                                                    \
         if (log_to_ && log_level_ >= log_to_->level) {                                             \
             const struct log_field log_fields_[] = {__VA_ARGS__};                                  \
