@@ -4,12 +4,12 @@
  * sqlite.c), all behind the same functions and held to the same conformance suite
  * (conformance_test.c). async.h gives any kind a thread of its own.
  *
- * A partition's rows are those of base/batch.h. Who may write to a partition is decided by its epoch,
- * a number that store_fence raises and that every commit is conditional on: after a commit whose
- * outcome is unknown, a fence guarantees that it can no longer land.
+ * A partition's rows are those of base/batch.h. Who may write to a partition is decided by its
+ * epoch, a number that store_fence raises and that every commit is conditional on: after a commit
+ * whose outcome is unknown, a fence guarantees that it can no longer land.
  *
- * One handle is used by one thread at a time. Other handles on the same data (store_open_reader) are
- * read-only and may be used beside it.
+ * One handle is used by one thread at a time. Other handles on the same data (store_open_reader)
+ * are read-only and may be used beside it.
  */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
@@ -20,15 +20,16 @@
 struct store;
 
 struct store_options {
-    bool read_only;      /* query only: no lock, no fence, no commit, no load */
-    uint32_t busy_timeout_ms; /* sqlite: how long to wait for a file held by another process; 0: not */
+    bool read_only; /* query only: no lock, no fence, no commit, no load */
+    uint32_t
+        busy_timeout_ms; /* sqlite: how long to wait for a file held by another process; 0: not */
 };
 
 /*
- * "memory:" or "sqlite:PATH" (created with its parent missing is an error; PATH is made if it is not
- * there). The version of the format is checked: a newer one is CODE_FAILED_PRECONDITION and the file
- * is left as it is; an older one is upgraded. A file that another process holds is CODE_UNAVAILABLE,
- * naming the holder.
+ * "memory:" or "sqlite:PATH" (created with its parent missing is an error; PATH is made if it is
+ * not there). The version of the format is checked: a newer one is CODE_FAILED_PRECONDITION and the
+ * file is left as it is; an older one is upgraded. A file that another process holds is
+ * CODE_UNAVAILABLE, naming the holder.
  */
 int store_open(struct store **store, const char *url, const struct store_options *options,
                struct error *err);
@@ -49,8 +50,8 @@ int store_fence(struct store *store, uint32_t partition, size_t ballast, uint64_
 
 /*
  * All or nothing, durable when it returns CODE_OK. CODE_ABORTED: the epoch is not the partition's
- * any more, and nothing was written. Any other code: the outcome is unknown; only a fence followed by
- * loading afresh goes on from there.
+ * any more, and nothing was written. Any other code: the outcome is unknown; only a fence followed
+ * by loading afresh goes on from there.
  */
 int store_commit(struct store *store, uint32_t partition, uint64_t epoch, const struct batch *batch,
                  struct error *err);
@@ -72,7 +73,11 @@ struct store_range {
     size_t limit; /* rows; 0: no limit */
 };
 
-/* Walks the rows of a range in order of (key, sub), committed state only. */
+/*
+ * Walks the rows of a range in order of (key, sub), committed state only and all of it as of one
+ * moment. Numbers past KEY_MAX and SUB_MAX stand for those. From within `fn` the same handle may be
+ * read, not committed to or fenced.
+ */
 int store_walk(struct store *store, uint32_t partition, const struct store_range *range,
                store_row_fn *fn, void *arg, struct error *err);
 
@@ -99,20 +104,24 @@ struct store { /* the first member of each kind's own struct */
 };
 
 int store_memory_create(struct store **store, uint64_t tag, struct error *err);
+/* One more handle, writing too, on the data of `memory` (a store made by store_memory_create,
+ * bare): what a process that starts again after a crash would open. The data goes with its last
+ * handle. */
+int store_memory_share(struct store **store, struct store *memory, struct error *err);
 int store_sqlite_open(struct store **store, const char *path, const struct store_options *options,
                       struct error *err);
 
 /* --- faults ---------------------------------------------------------------------------------- */
 
 /*
- * A decorator that fails on command, for tests and simulation. It owns `inner`. Counters count down;
- * 0 is never.
+ * A decorator that fails on command, for tests and simulation. It owns `inner`. Counters count
+ * down; 0 is never.
  */
 struct store_faults {
     uint64_t fail_commit_in; /* 1: the next commit fails and is not written */
     uint64_t lose_commit_in; /* 1: the next commit fails although it was written: outcome unknown */
-    uint64_t late_commit_in; /* 1: the next commit fails, and lands just before the next operation, if
-                                no fence has come first */
+    uint64_t late_commit_in; /* 1: the next commit fails, and lands just before the next operation,
+                                if no fence has come first */
     bool fail_all;           /* disk full: every commit and fence fails until it is cleared */
     uint64_t commits, failures; /* seen so far */
 };
