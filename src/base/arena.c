@@ -78,7 +78,7 @@ static void *alloc_chunk(struct arena *a, size_t size)
     own = size > (front ? chunk_size / 4 : chunk_size);
     if (own)
         chunk_size = size;
-    if (chunk_size > SIZE_MAX - HEADER)
+    if (chunk_size > PTRDIFF_MAX - HEADER)
         return NULL;
     chunk = malloc(HEADER + chunk_size);
     if (!chunk)
