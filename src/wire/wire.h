@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The wire room: messages to bytes and back. The contract is proto/ (dispatch.sdk.v1, the original's;
- * dispatch.v1, ours), compiled by protobuf-c; this header adds what protobuf-c leaves out: unpacking
- * into an arena, with nesting and UTF-8 checked first, and canonical proto JSON.
+ * The wire room: messages to bytes and back. The contract is proto/ (dispatch.sdk.v1, the
+ * original's; dispatch.v1, ours), compiled by protobuf-c; this header adds what protobuf-c leaves
+ * out: unpacking into an arena, with nesting and UTF-8 checked first, and canonical proto JSON.
  *
  * Thread-safe: nothing here has state.
  */
@@ -12,6 +12,7 @@
 #include <protobuf-c/protobuf-c.h>
 
 #include "base/arena.h"
+#include "base/blob.h"
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/status.h"
@@ -57,10 +58,11 @@ void wire_pack(const void *message, struct buf *out);
 struct blob *wire_pack_blob(const void *message);
 
 /*
- * Canonical proto JSON (field names in lowerCamelCase; the original names are accepted too; int64 as
- * strings, bytes as base64, enums by name, Timestamp, Duration, wrappers, Struct, Value, Any with
- * "@type"). Unknown fields are ignored. An Any of a type that we do not know has its bytes as base64
- * in "value". Errors name the field: "calls[3].endpoint: expected a string, got a number".
+ * Canonical proto JSON (field names in lowerCamelCase; the original names are accepted too; int64
+ * as strings, bytes as base64, enums by name, Timestamp, Duration, wrappers, Struct, Value, Any
+ * with
+ * "@type"). Unknown fields are ignored. An Any of a type that we do not know has its bytes as
+ * base64 in "value". Errors name the field: "calls[3].endpoint: expected a string, got a number".
  */
 int wire_from_json(const ProtobufCMessageDescriptor *type, struct slice json, struct arena *arena,
                    void *message, struct error *err);
@@ -104,7 +106,7 @@ wire_any *wire_any_from_value(const struct value *value, struct arena *arena);
 int wire_value_from_any(const wire_any *any, struct arena *arena, struct value *value,
                         struct error *err);
 
-#define WIRE_TYPE_PREFIX "type.googleapis.com/"
+#define WIRE_TYPE_PREFIX     "type.googleapis.com/"
 #define WIRE_DISPATCH_PREFIX "buf.build/stealthrocket/dispatch-proto/"
 
 /* The part of a type URL after its last '/'. */
@@ -123,8 +125,8 @@ void wire_set_duration(wire_duration *d, int64_t ns);
 
 /* ^[a-zA-Z_][a-zA-Z0-9_<>.]*$ and at most 1,024 bytes. */
 bool wire_function_valid(struct slice name);
-/* http://, https:// with a host, bridge://, arn:aws:lambda, event:; at most 2,048 bytes. The message
- * says which schemes there are. */
+/* http://, https:// with a host, bridge://, arn:aws:lambda, event:; at most 2,048 bytes. The
+ * message says which schemes there are. */
 int wire_endpoint_check(struct slice endpoint, struct error *err);
 
 /* --- Connect --------------------------------------------------------------------------------- */
