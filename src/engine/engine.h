@@ -8,17 +8,19 @@
  *
  * Nothing comes out as an effect before the batch that records it was confirmed (engine_committed).
  * While one batch is being made durable the next one fills. A batch that fails, or whose outcome is
- * unknown, has no way back in: the caller destroys the engine, fences the store and loads a new one.
+ * unknown, has no way back in: the caller destroys the engine, fences the store and loads a new
+ * one.
  *
- * The life of a call is the table in state.c: ready, waiting (for a retry or a later start), running,
- * suspended (in a poll), done. Memory holds a fixed record a call; payloads, states and results are
- * rows, and pass through the engine as blobs on their way to the batch.
+ * The life of a call is the table in state.c: ready, waiting (for a retry or a later start),
+ * running, suspended (in a poll), done. Memory holds a fixed record a call; payloads, states and
+ * results are rows, and pass through the engine as blobs on their way to the batch.
  *
- * One engine is one partition. Not thread-safe. The same events with the same times and the same seed
- * give the same batches and effects, byte for byte.
+ * One engine is one partition. Not thread-safe. The same events with the same times and the same
+ * seed give the same batches and effects, byte for byte.
  *
- * Memory: an event that cannot be taken for want of memory is refused as a whole, or, where it cannot
- * be refused, engine_failed turns true and the engine is to be treated as after a failed commit.
+ * Memory: an event that cannot be taken for want of memory is refused as a whole, or, where it
+ * cannot be refused, engine_failed turns true and the engine is to be treated as after a failed
+ * commit.
  */
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
@@ -40,13 +42,13 @@ struct engine_config {
     int64_t retry_min_ns;      /* 100 ms */
     int64_t retry_max_ns;      /* 5 min */
     int64_t overdue_spread_ns; /* after a load, what is overdue is spread over it: 30 s */
-    int64_t min_wait_ns;       /* reserved for polls: a max_wait shorter than it is not a timer; 0 */
+    int64_t min_wait_ns; /* reserved for polls: a max_wait shorter than it is not a timer; 0 */
 
-    uint32_t live_max;        /* calls that are not done; new roots are refused past 90%: 4,000,000 */
-    uint32_t calls_max;       /* of one Dispatch or poll: 10,000 */
-    uint32_t outstanding_max; /* children not done, a parent: 100,000 */
-    uint32_t depth_max;       /* of a tree: 1,000 */
-    uint32_t results_max;     /* of one resume; polls are clamped to it: 1,000 */
+    uint32_t live_max;  /* calls that are not done; new roots are refused past 90%: 4,000,000 */
+    uint32_t calls_max; /* of one Dispatch or poll: 10,000 */
+    uint32_t outstanding_max;   /* children not done, a parent: 100,000 */
+    uint32_t depth_max;         /* of a tree: 1,000 */
+    uint32_t results_max;       /* of one resume; polls are clamped to it: 1,000 */
     uint64_t results_bytes_max; /* of one resume, at least one is always delivered: 6,000,000 */
 
     uint32_t window_start; /* runs in flight a group, at first: 16 */
@@ -61,8 +63,8 @@ bool engine_failed(const struct engine *engine);
 /* --- loading --------------------------------------------------------------------------------- */
 
 /*
- * Before any event: every row of TABLE_META, then every row of TABLE_CALL, each table in the order of
- * its keys; then engine_loaded. CODE_DATA_LOSS names a row that cannot be.
+ * Before any event: every row of TABLE_META, then every row of TABLE_CALL, each table in the order
+ * of its keys; then engine_loaded. CODE_DATA_LOSS names a row that cannot be.
  */
 int engine_load_meta(struct engine *engine, uint64_t key, struct slice value, struct error *err);
 int engine_load_call(struct engine *engine, uint64_t key, struct slice value, struct error *err);
@@ -77,7 +79,7 @@ struct engine_spec {
     struct slice endpoint; /* empty: the parent's (polls), or the one it had (tail calls) */
     struct slice version;
     uint64_t correlation_id; /* children only */
-    int64_t expiration_ns;   /* from now; 0: the default; a child's ends with its parent's at latest */
+    int64_t expiration_ns;   /* from now; 0: the default; a child ends with its parent at latest */
     struct blob *input;      /* NULL: none */
 };
 
@@ -92,11 +94,11 @@ int engine_dispatch(struct engine *engine, int64_t now, struct slice org,
 
 /* How a run ended. */
 enum engine_outcome {
-    ENGINE_EXIT,   /* status, output, error: terminal if the status is, else a retry */
-    ENGINE_TAIL,   /* tail call: `specs[0]`; status says whether to wait first */
-    ENGINE_POLL,   /* suspend */
-    ENGINE_GONE,   /* given up by the runner without an attempt made (shutting down, canceled):
-                      the call is run again at once, and nothing is counted */
+    ENGINE_EXIT, /* status, output, error: terminal if the status is, else a retry */
+    ENGINE_TAIL, /* tail call: `specs[0]`; status says whether to wait first */
+    ENGINE_POLL, /* suspend */
+    ENGINE_GONE, /* given up by the runner without an attempt made (shutting down, canceled):
+                    the call is run again at once, and nothing is counted */
 };
 
 struct engine_answer {
@@ -108,30 +110,30 @@ struct engine_answer {
 
     enum engine_outcome outcome;
     enum status status;
-    bool transport;       /* the status is about the way there (counts as overload) */
-    bool too_large;       /* HTTP 413: halve the results of the next resume */
-    struct blob *output;  /* packed Any, or NULL */
-    struct blob *error;   /* packed Error, or NULL */
+    bool transport;      /* the status is about the way there (counts as overload) */
+    bool too_large;      /* HTTP 413: halve the results of the next resume */
+    struct blob *output; /* packed Any, or NULL */
+    struct blob *error;  /* packed Error, or NULL */
 
     const struct engine_spec *specs; /* of a poll or a tail call */
     size_t spec_count;
 
-    struct blob *state;        /* of a poll: what the next resume is given */
-    uint8_t state_arm;         /* kept with it and handed back; the engine does not look */
-    int64_t max_wait_ns;       /* -1: none */
+    struct blob *state;               /* of a poll: what the next resume is given */
+    uint8_t state_arm;                /* kept with it and handed back; the engine does not look */
+    int64_t max_wait_ns;              /* -1: none */
     int32_t min_results, max_results; /* clamped */
-    struct blob *poll_error;   /* packed Error: the calls cannot be accepted: none is made, and the
-                                  call is resumed with it at once; or NULL */
+    struct blob *poll_error; /* packed Error: the calls cannot be accepted: none is made, and the
+                                call is resumed with it at once; or NULL */
 };
 
 /*
  * Every ENGINE_RUN is answered exactly once, also after ENGINE_CANCEL_RUN. An answer for a run that
- * is not the call's current one only frees its place in the group's window. A poll whose calls exceed
- * a limit is resumed with an error made by `reject` (config-free callback below).
+ * is not the call's current one only frees its place in the group's window. A poll whose calls
+ * exceed a limit is resumed with an error made by `reject` (config-free callback below).
  */
 void engine_answer(struct engine *engine, int64_t now, const struct engine_answer *answer);
 
-/* Makes the packed Error for a poll that the engine itself has to refuse (limits). NULL: no memory. */
+/* Makes the packed Error for a poll that the engine has to refuse (limits). NULL: no memory. */
 void engine_set_reject(struct engine *engine,
                        struct blob *(*reject)(void *arg, const char *message), void *arg);
 
@@ -192,8 +194,8 @@ bool engine_run_info(struct engine *engine, uint64_t call, uint64_t attempt,
 
 /* --- looking --------------------------------------------------------------------------------- */
 
-/* The record of a call that is live, or whose end is not durable yet (state DONE); false if there is
- * none. Views live until the next event. What it says may not be committed yet. */
+/* The record of a call that is live, or whose end is not durable yet (state DONE); false if there
+ * is none. Views live until the next event. What it says may not be committed yet. */
 bool engine_find(const struct engine *engine, uint64_t id, struct engine_row *row);
 
 struct engine_stats {
@@ -204,7 +206,8 @@ struct engine_stats {
 };
 void engine_stats(const struct engine *engine, struct engine_stats *stats);
 
-/* Called for every move of a call, for traces and simulation; `from` is CALL_STATES for a new call. */
+/* Called for every move of a call, for traces and simulation; `from` is CALL_STATES for a new one.
+ */
 void engine_trace(struct engine *engine,
                   void (*fn)(void *arg, uint64_t id, unsigned from, unsigned to, const char *why),
                   void *arg);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The rows that the engine writes, and reads back when it is loaded: versioned, self-delimiting, with
- * golden files in the tests. Whoever shows calls to people decodes the same rows.
+ * The rows that the engine writes, and reads back when it is loaded: versioned, self-delimiting,
+ * with golden files in the tests. Whoever shows calls to people decodes the same rows.
  *
  * TABLE_CALL and TABLE_DONE hold a struct engine_row; a DONE row has the result behind it.
  */
@@ -32,10 +32,10 @@ struct engine_row {
     bool fresh; /* never resumed in this generation: runs with its input, not with a state */
     bool has_input, has_poll_error;
 
-    uint32_t failures; /* the backoff's n */
-    uint32_t restarts; /* for INCOMPATIBLE_STATE: a count of its own */
-    uint64_t attempts; /* runs answered, all generations */
-    uint32_t resumes;  /* polls committed in this generation */
+    uint32_t failures;       /* the backoff's n */
+    uint32_t restarts;       /* for INCOMPATIBLE_STATE: a count of its own */
+    uint64_t attempts;       /* runs answered, all generations */
+    uint32_t resumes;        /* polls committed in this generation */
     enum status last_status; /* of the last failed attempt; UNSPECIFIED: none */
 
     uint32_t min_results, max_results;
@@ -46,8 +46,8 @@ struct engine_row {
     uint64_t state_hash, state_len;
 
     /* Of a call that is done: */
-    uint64_t finish;      /* order of finishing in the partition, from 1 */
-    uint64_t result_len;  /* bytes of output and error */
+    uint64_t finish;     /* order of finishing in the partition, from 1 */
+    uint64_t result_len; /* bytes of output and error */
     enum status status;
     enum call_end end;
     int64_t done; /* when */

@@ -4,8 +4,8 @@
  * a response are whole (bounded) messages; what bytes carried them, HTTP/1.1 today, is hidden here.
  *
  * A loop and everything on it belong to one thread, save net_post and net_loop_stop. Callbacks come
- * on that thread. Nothing here blocks, logs or keeps a pointer to the caller's memory past the call,
- * unless a comment says so.
+ * on that thread. Nothing here blocks, logs or keeps a pointer to the caller's memory past the
+ * call, unless a comment says so.
  */
 #ifndef NET_NET_H
 #define NET_NET_H
@@ -68,17 +68,17 @@ struct net_request {
     const struct net_header *headers;
     size_t header_count;
     struct slice body;
-    struct slice peer; /* "127.0.0.1:5312" */
+    struct slice peer;      /* "127.0.0.1:5312" */
     bool no_content_length; /* neither a Content-Length nor a chunked body came with it */
     bool chunked;
 };
 
 struct net_server_options {
-    const char *host; /* name or address to bind; required */
-    uint16_t port;    /* 0: any free one */
-    size_t max_body;         /* past it: 413; default 20,000,000 */
-    size_t max_header_bytes; /* past it: 431; default 65,536 */
-    size_t max_connections;  /* past it, accepted ones are closed at once; default 10,000 */
+    const char *host;           /* name or address to bind; required */
+    uint16_t port;              /* 0: any free one */
+    size_t max_body;            /* past it: 413; default 20,000,000 */
+    size_t max_header_bytes;    /* past it: 431; default 65,536 */
+    size_t max_connections;     /* past it, accepted ones are closed at once; default 10,000 */
     uint32_t header_timeout_ms; /* for the whole request to come in, from its first byte; 30,000 */
     uint32_t idle_timeout_ms;   /* between requests of a connection; default 120,000 */
     /*
@@ -109,8 +109,8 @@ void net_exchange_set(struct net_exchange *exchange, void *data);
 void *net_exchange_get(struct net_exchange *exchange);
 
 /*
- * Answers: Content-Length (and Connection, Date) are added; a NULL body is an empty one. Headers and
- * body are copied or referenced as needed: the caller keeps its own reference to the blob.
+ * Answers: Content-Length (and Connection, Date) are added; a NULL body is an empty one. Headers
+ * and body are copied or referenced as needed: the caller keeps its own reference to the blob.
  */
 void net_answer(struct net_exchange *exchange, int status, const struct net_header *headers,
                 size_t header_count, struct blob *body);
@@ -120,13 +120,13 @@ void net_answer(struct net_exchange *exchange, int status, const struct net_head
 /* How a request failed before a whole response was there. */
 enum net_failure {
     NET_OK,
-    NET_DNS,       /* the name has no address */
-    NET_TCP,       /* refused, reset, unreachable, closed before a response */
-    NET_TLS,       /* certificate or record error */
+    NET_DNS, /* the name has no address */
+    NET_TCP, /* refused, reset, unreachable, closed before a response */
+    NET_TLS, /* certificate or record error */
     NET_TIMEOUT,
-    NET_MALFORMED, /* not HTTP, truncated, too large */
+    NET_MALFORMED,   /* not HTTP, truncated, too large */
     NET_UNSUPPORTED, /* HTTP that we do not speak */
-    NET_TEMPORARY, /* of ours: out of descriptors or memory */
+    NET_TEMPORARY,   /* of ours: out of descriptors or memory */
     NET_CANCELED,
 };
 
@@ -140,11 +140,11 @@ struct net_response {
 };
 
 struct net_client_options {
-    size_t max_body;              /* of a response; default 20,000,000 */
-    size_t max_header_bytes;      /* default 65,536 */
-    uint32_t connect_timeout_ms;  /* default 10,000 */
-    uint32_t idle_timeout_ms;     /* a kept connection is closed after this; default 30,000 */
-    size_t max_idle_per_host;     /* kept connections; default 1,024 */
+    size_t max_body;             /* of a response; default 20,000,000 */
+    size_t max_header_bytes;     /* default 65,536 */
+    uint32_t connect_timeout_ms; /* default 10,000 */
+    uint32_t idle_timeout_ms;    /* a kept connection is closed after this; default 30,000 */
+    size_t max_idle_per_host;    /* kept connections; default 1,024 */
 };
 
 struct net_client;
@@ -156,16 +156,17 @@ int net_client_create(struct net_client **client, struct net_loop *loop,
 void net_client_destroy(struct net_client *client);
 
 struct net_outgoing {
-    struct slice host;  /* name, IPv4, or IPv6 without brackets */
+    struct slice host; /* name, IPv4, or IPv6 without brackets */
     uint16_t port;
-    bool tls;           /* CODE_UNIMPLEMENTED until TLS is built in */
+    bool tls; /* CODE_UNIMPLEMENTED until TLS is built in */
     struct slice method;
-    struct slice target; /* path and query */
+    struct slice target;              /* path and query */
     const struct net_header *headers; /* Host and Content-Length are added; no other is */
     size_t header_count;
-    struct blob *body;    /* referenced until done; NULL: none */
-    uint32_t timeout_ms;  /* overall; 0: none */
-    /* Called exactly once, never from within net_client_send. The response lives during the call. */
+    struct blob *body;   /* referenced until done; NULL: none */
+    uint32_t timeout_ms; /* overall; 0: none */
+    /* Called exactly once, never from within net_client_send. The response lives during the call.
+     */
     void (*done)(void *arg, const struct net_response *response);
     void *arg;
 };
@@ -187,7 +188,7 @@ struct net_url {
     struct slice host;   /* without brackets */
     uint16_t port;       /* the scheme's default when not given: 80, 443; 0 for other schemes */
     bool port_given;
-    struct slice path;   /* from the first '/', without query and fragment; may be empty */
+    struct slice path; /* from the first '/', without query and fragment; may be empty */
     struct slice query;
 };
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The orchestrator: engine + store + clock + a way to deliver runs. No network, no thread of its own
- * (the store's threads aside), no signals, no exit: the server, the embedded mode of the SDK and the
- * simulator are shells around this same object.
+ * The orchestrator: engine + store + clock + a way to deliver runs. No network, no thread of its
+ * own (the store's threads aside), no signals, no exit: the server, the embedded mode of the SDK
+ * and the simulator are shells around this same object.
  *
  * One thread owns it and makes every call below, save that `wake` is called from store threads. The
  * shell calls orchestrator_step when woken and at the time the last step returned.
@@ -30,14 +30,16 @@ struct orchestrator_run {
     struct arena *arena;             /* the run's; the invoker may use it */
     struct slice endpoint;
     struct slice org;
-    int64_t expires; /* no answer counts after it */
+    int64_t expires;    /* no answer counts after it */
     void *invoker_data; /* the invoker's own */
 };
 
 struct invoker {
-    /* Start the attempt; answer now or later, exactly once, with one of the three functions below. */
+    /* Start the attempt; answer now or later, exactly once, with one of the three functions below.
+     */
     void (*run)(struct invoker *invoker, struct orchestrator_run *run);
-    /* It is not wanted any more; it must still be answered (orchestrator_run_gone, at once or soon). */
+    /* It is not wanted any more; it must still be answered (orchestrator_run_gone, at once or
+     * soon). */
     void (*cancel)(struct invoker *invoker, struct orchestrator_run *run);
 };
 
@@ -56,17 +58,17 @@ void orchestrator_run_gone(struct orchestrator_run *run);
 /* --- life ------------------------------------------------------------------------------------- */
 
 struct orchestrator_options {
-    struct store *store;     /* taken over, also on failure */
-    bool threads;            /* a writer's and a reader's thread; false: all in orchestrator_step */
+    struct store *store; /* taken over, also on failure */
+    bool threads;        /* a writer's and a reader's thread; false: all in orchestrator_step */
     struct clock *clock;
     struct invoker *invoker;
     struct engine_config engine; /* seed and incarnation are set by the orchestrator unless seed is
                                     given (simulation) */
-    size_t payload_max; /* 4,000,000 */
-    size_t state_max;   /* 8,000,000 */
-    size_t cache_max;   /* bytes of recent payloads kept in memory: 64 MiB */
-    struct log *log;    /* or NULL */
-    void (*wake)(void *arg); /* from any thread: orchestrator_step has something to do */
+    size_t payload_max;          /* 4,000,000 */
+    size_t state_max;            /* 8,000,000 */
+    size_t cache_max;            /* bytes of recent payloads kept in memory: 64 MiB */
+    struct log *log;             /* or NULL */
+    void (*wake)(void *arg);     /* from any thread: orchestrator_step has something to do */
     void *wake_arg;
     void (*trace)(void *arg, const char *line); /* one line a transition (simulation); or NULL */
     void *trace_arg;
@@ -92,7 +94,7 @@ void orchestrator_drain(struct orchestrator *o);
 /* True when no run is in flight and nothing is left to commit. */
 bool orchestrator_idle(const struct orchestrator *o);
 
-/* --- requests ---------------------------------------------------------------------------------- */
+/* --- requests -------------------------------------------------------------------------------- */
 
 /*
  * Callbacks come from orchestrator_step or from within the call; exactly once unless cancelled.
@@ -128,7 +130,7 @@ void orchestrator_cancel(struct orchestrator *o, struct slice org, struct slice 
 
 struct orchestrator_stats {
     struct engine_stats engine; /* of this incarnation */
-    uint64_t recovered;  /* live calls found by the last load */
+    uint64_t recovered;         /* live calls found by the last load */
     uint64_t incarnation;
     uint64_t commits, commit_failures, committed_bytes;
     uint64_t runs_in_flight;
