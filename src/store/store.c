@@ -27,7 +27,10 @@ int store_open(struct store **store, const char *url, const struct store_options
 {
     if (strcmp(url, "memory:") == 0)
         return open_memory(store, options, err);
-    return error_set(err, CODE_INVALID_ARGUMENT, "'%s' is no store: expected memory:", url);
+    if (strncmp(url, "sqlite:", 7) == 0 && url[7])
+        return store_sqlite_open(store, url + 7, options, err);
+    return error_set(err, CODE_INVALID_ARGUMENT,
+                     "'%s' is no store: expected memory: or sqlite:PATH", url);
 }
 
 int store_open_reader(struct store *store, struct store **reader, struct error *err)

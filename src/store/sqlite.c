@@ -1,0 +1,533 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The SQLite kind: one file, one partition. A batch is one transaction in WAL mode with full
+ * synchronisation: first the epoch is compared, then the operations are made in order. A row's
+ * integer key is (key << 20 | sub), so a table is one B-tree in the order of walks, and no index
+ * stands beside it. Only the owner's connection writes and checkpoints; readers are query-only and
+ * leave checkpoints alone, when they close too.
+ *
+ * When SQLite reports any failure in a commit or a fence, its outcome is in doubt (`broken`), and
+ * nothing is committed until a fence has succeeded. After a failed sync, what was written may be in
+ * the page cache, be found there when the WAL is read again, and still never reach the disk. So the
+ * fence opens a new connection, which reads the WAL afresh, and has a truncating checkpoint carry
+ * all that is found into the database file, synced, before the new epoch is committed. The same is
+ * done once for a file just opened: whoever had it before may have died of a disk.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "store/lock.h"
+#include "store/schema.h"
+#include "store/store.h"
+
+enum {
+    SUB_BITS = 20,
+    WAL_PAGES = 2048,              /* a checkpoint is due; 32 MiB */
+    WAL_PAGES_MAX = 8 * WAL_PAGES, /* one that waits for readers, and starts the WAL over */
+    BUSY_TIMEOUT_MS = 5000,        /* for locks of other connections, which are short */
+    BALLAST_ROW = 1 << 20,
+};
+
+struct sqlite {
+    struct store store;
+    char *path;
+    int lock;
+    sqlite3 *db;   /* NULL: could not be reopened */
+    bool broken;   /* a fence must reopen first */
+    bool unsynced; /* a fence must have a truncating checkpoint first */
+    int wal_pages; /* as of the last commit */
+    int checkpoint_at;
+    sqlite3_stmt *begin, *commit, *rollback, *epoch;
+    sqlite3_stmt *put[TABLE_COUNT], *delete[TABLE_COUNT];
+    sqlite3_stmt *walk[TABLE_COUNT][2]; /* ascending, descending; NULL while in use */
+};
+
+static const char *const table_names[TABLE_COUNT] = {[TABLE_CALL] = "call",
+                                                     [TABLE_PAYLOAD] = "payload",
+                                                     [TABLE_DONE] = "done",
+                                                     [TABLE_META] = "meta"};
+
+static struct sqlite *sqlite_of(struct store *store)
+{
+    return (struct sqlite *)store;
+}
+
+static int check_partition(const struct sqlite *s, uint32_t partition, struct error *err)
+{
+    if (partition == 0)
+        return CODE_OK;
+    return error_set(err, CODE_INVALID_ARGUMENT, "%s has only partition 0, not %lu", s->path,
+                     (unsigned long)partition);
+}
+
+/* --- connections ----------------------------------------------------------------------------- */
+
+static sqlite3_stmt *prepare(sqlite3 *db, const char *format, const char *table)
+{
+    sqlite3_stmt *stmt = NULL;
+    char sql[256];
+
+    snprintf(sql, sizeof sql, format, table);
+    sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_PERSISTENT, &stmt, NULL);
+    return stmt; /* NULL on failure */
+}
+
+static bool prepare_writes(struct sqlite *s)
+{
+    s->begin = prepare(s->db, "BEGIN IMMEDIATE", "");
+    s->commit = s->begin ? prepare(s->db, "COMMIT", "") : NULL;
+    s->rollback = s->commit ? prepare(s->db, "ROLLBACK", "") : NULL;
+    s->epoch =
+        s->rollback ? prepare(s->db, "SELECT epoch FROM epoch WHERE partition = 0", "") : NULL;
+    if (!s->epoch)
+        return false;
+    for (int t = 0; t < TABLE_COUNT; t++) {
+        s->put[t] = prepare(s->db, "REPLACE INTO %s(id, value) VALUES(?1, ?2)", table_names[t]);
+        if (!s->put[t])
+            return false;
+        s->delete[t] = prepare(s->db, "DELETE FROM %s WHERE id = ?1", table_names[t]);
+        if (!s->delete[t])
+            return false;
+    }
+    return true;
+}
+
+static void finalize(sqlite3_stmt **stmt)
+{
+    sqlite3_finalize(*stmt);
+    *stmt = NULL;
+}
+
+/* With `checkpoint`, and no other connection open, SQLite moves the WAL into the file and removes
+ * it. */
+static void disconnect(struct sqlite *s, bool checkpoint)
+{
+    if (!s->db)
+        return;
+    finalize(&s->begin);
+    finalize(&s->commit);
+    finalize(&s->rollback);
+    finalize(&s->epoch);
+    for (int t = 0; t < TABLE_COUNT; t++) {
+        finalize(&s->put[t]);
+        finalize(&s->delete[t]);
+        finalize(&s->walk[t][0]);
+        finalize(&s->walk[t][1]);
+    }
+    sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, checkpoint ? 0 : 1, NULL);
+    sqlite3_close_v2(s->db);
+    s->db = NULL;
+}
+
+static int note_wal_pages(void *arg, sqlite3 *db, const char *name, int pages)
+{
+    (void)db;
+    (void)name;
+    ((struct sqlite *)arg)->wal_pages = pages;
+    return SQLITE_OK;
+}
+
+/* Sets up a connection just opened. */
+static int configure(struct sqlite *s, bool read_only, struct error *err)
+{
+    int code;
+
+    sqlite3_extended_result_codes(s->db, 1);
+    sqlite3_busy_timeout(s->db, BUSY_TIMEOUT_MS);
+    sqlite3_wal_autocheckpoint(s->db, 0);
+    sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    code = schema_open(s->db, s->path, read_only, &s->store.tag, err);
+    if (code)
+        return code;
+    if (sqlite3_exec(s->db,
+                     "PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY; PRAGMA foreign_keys=OFF;"
+                     "PRAGMA cache_size=-16384; PRAGMA journal_size_limit=67108864",
+                     NULL, NULL, NULL))
+        return schema_error(s->db, "set up", s->path, err);
+    if (read_only) {
+        if (sqlite3_exec(s->db, "PRAGMA query_only=ON", NULL, NULL, NULL))
+            return schema_error(s->db, "set up", s->path, err);
+        return CODE_OK;
+    }
+    sqlite3_wal_hook(s->db, note_wal_pages, s);
+    s->checkpoint_at = WAL_PAGES;
+    s->unsynced = true;
+    return prepare_writes(s) ? CODE_OK : schema_error(s->db, "use", s->path, err);
+}
+
+static int connect_to(struct sqlite *s, bool read_only, struct error *err)
+{
+    int code;
+
+    assert(!s->db);
+    if (sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL))
+        code = s->db ? schema_error(s->db, "open", s->path, err) : error_memory(err);
+    else
+        code = configure(s, read_only, err);
+    if (code)
+        disconnect(s, false);
+    return code;
+}
+
+/* --- commits --------------------------------------------------------------------------------- */
+
+/* Runs a statement to its end; SQLITE_OK or an error. */
+static int run(sqlite3_stmt *stmt)
+{
+    int rc = sqlite3_step(stmt);
+
+    sqlite3_reset(stmt);
+    return rc == SQLITE_DONE || rc == SQLITE_ROW ? SQLITE_OK : rc;
+}
+
+/* The outcome is unknown from here on. */
+static int doubt(struct sqlite *s, const char *doing, struct error *err)
+{
+    int code = schema_error(s->db, doing, s->path, err);
+
+    s->broken = true;
+    if (!sqlite3_get_autocommit(s->db))
+        sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+    return code;
+}
+
+static int read_epoch(struct sqlite *s, uint64_t *epoch)
+{
+    int rc = sqlite3_step(s->epoch);
+
+    *epoch = rc == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(s->epoch, 0) : 0;
+    sqlite3_reset(s->epoch);
+    return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+static int apply_op(struct sqlite *s, const struct batch_op *op)
+{
+    sqlite3_stmt *stmt = op->put ? s->put[op->table] : s->delete[op->table];
+    int rc = sqlite3_bind_int64(stmt, 1, (int64_t)(op->key << SUB_BITS | op->sub));
+
+    /* A NULL pointer would be an SQL NULL, not an empty value. */
+    if (!rc && op->put)
+        rc = sqlite3_bind_blob64(stmt, 2, op->value.len ? op->value.data : "", op->value.len,
+                                 SQLITE_STATIC);
+    return rc ? rc : run(stmt);
+}
+
+/*
+ * Between transactions. Its failure is no failure of the commit that came before it: that one is in
+ * the WAL, which only grows on until a checkpoint succeeds or a commit finds the disk full. One
+ * that could not finish (a reader is on its way) is tried again after another quarter.
+ */
+static void checkpoint_if_due(struct sqlite *s)
+{
+    int in_wal = 0, done = 0;
+    int mode = s->wal_pages < WAL_PAGES_MAX ? SQLITE_CHECKPOINT_PASSIVE : SQLITE_CHECKPOINT_RESTART;
+
+    if (s->wal_pages < s->checkpoint_at)
+        return;
+    if (sqlite3_wal_checkpoint_v2(s->db, "main", mode, &in_wal, &done) || done < in_wal)
+        s->checkpoint_at = s->wal_pages + WAL_PAGES / 4;
+    else
+        s->checkpoint_at = WAL_PAGES;
+}
+
+static int sqlite_commit(struct store *store, uint32_t partition, uint64_t epoch,
+                         const struct batch *batch, struct error *err)
+{
+    struct sqlite *s = sqlite_of(store);
+    int code = check_partition(s, partition, err);
+    uint64_t current;
+
+    if (code)
+        return code;
+    if (s->broken)
+        return error_set(err, CODE_UNAVAILABLE, "%s: a commit failed before; it must be fenced",
+                         s->path);
+    if (run(s->begin) || read_epoch(s, &current))
+        return doubt(s, "write to", err);
+    if (current == 0 || current != epoch) {
+        if (run(s->rollback))
+            return doubt(s, "write to", err);
+        return error_set(err, CODE_ABORTED, "epoch %llu of %s is over; it is now %llu",
+                         (unsigned long long)epoch, s->path, (unsigned long long)current);
+    }
+    for (size_t i = 0; i < batch->count; i++) {
+        if (apply_op(s, &batch->ops[i]))
+            return doubt(s, "write to", err);
+    }
+    if (run(s->commit))
+        return doubt(s, "write to", err);
+    checkpoint_if_due(s);
+    return CODE_OK;
+}
+
+/* --- fences ---------------------------------------------------------------------------------- */
+
+/*
+ * Whether a batch of this size would find room is tried by writing one: incompressible bytes, in a
+ * transaction of their own. Deleted in the same transaction, or made of zeros, they would never
+ * reach the disk. The next transaction, which raises the epoch, deletes them; the checkpoint after
+ * that lets the WAL start over with the room it has taken, and leaves as much in the file's free
+ * list: so the batch that comes next needs no new space.
+ */
+static int write_ballast(struct sqlite *s, size_t ballast, struct error *err)
+{
+    int64_t rows = (int64_t)(ballast / BALLAST_ROW + 1);
+    sqlite3_stmt *stmt;
+    int rc;
+
+    stmt = prepare(s->db,
+                   "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)"
+                   " REPLACE INTO ballast SELECT i, randomblob(?2) FROM n",
+                   "");
+    if (!stmt)
+        return doubt(s, "write to", err);
+    rc = sqlite3_bind_int64(stmt, 1, rows);
+    if (!rc)
+        rc = sqlite3_bind_int64(stmt, 2, (int64_t)(ballast / (size_t)rows));
+    if (!rc)
+        rc = run(stmt);
+    sqlite3_finalize(stmt);
+    return rc ? doubt(s, "write to", err) : CODE_OK;
+}
+
+static int raise_epoch(struct sqlite *s, uint64_t *epoch, struct error *err)
+{
+    if (run(s->begin) ||
+        sqlite3_exec(s->db,
+                     "DELETE FROM ballast;"
+                     "INSERT INTO epoch VALUES(0, 1)"
+                     " ON CONFLICT(partition) DO UPDATE SET epoch = epoch + 1",
+                     NULL, NULL, NULL) ||
+        read_epoch(s, epoch) || run(s->commit))
+        return doubt(s, "write to", err);
+    return CODE_OK;
+}
+
+static int checkpoint(struct sqlite *s, int mode, struct error *err)
+{
+    if (sqlite3_wal_checkpoint_v2(s->db, "main", mode, NULL, NULL))
+        return doubt(s, "checkpoint", err);
+    s->wal_pages = 0;
+    s->checkpoint_at = WAL_PAGES;
+    return CODE_OK;
+}
+
+static int sqlite_fence(struct store *store, uint32_t partition, size_t ballast, uint64_t *epoch,
+                        struct error *err)
+{
+    struct sqlite *s = sqlite_of(store);
+    int code = check_partition(s, partition, err);
+    uint64_t raised = 0;
+
+    if (code)
+        return code;
+    if (s->broken) {
+        disconnect(s, false);
+        code = connect_to(s, false, err);
+        if (code)
+            return code;
+        s->broken = false;
+    }
+    if (s->unsynced) {
+        code = checkpoint(s, SQLITE_CHECKPOINT_TRUNCATE, err);
+        if (code)
+            return code;
+        s->unsynced = false;
+    }
+    if (ballast)
+        code = write_ballast(s, ballast, err);
+    if (!code)
+        code = raise_epoch(s, &raised, err);
+    if (!code && ballast)
+        code = checkpoint(s, SQLITE_CHECKPOINT_RESTART, err);
+    if (!code)
+        *epoch = raised;
+    return code;
+}
+
+/* --- walks ----------------------------------------------------------------------------------- */
+
+static sqlite3_stmt *take_walk(struct sqlite *s, const struct store_range *range)
+{
+    sqlite3_stmt **cached = &s->walk[range->table][range->descending];
+    sqlite3_stmt *stmt = *cached;
+
+    *cached = NULL; /* a callback that walks the same way prepares one more */
+    if (stmt)
+        return stmt;
+    return prepare(s->db,
+                   range->descending
+                       ? "SELECT id, value FROM %s WHERE id BETWEEN ?1 AND ?2"
+                         " AND (id & 1048575) BETWEEN ?3 AND ?4 ORDER BY id DESC LIMIT ?5"
+                       : "SELECT id, value FROM %s WHERE id BETWEEN ?1 AND ?2"
+                         " AND (id & 1048575) BETWEEN ?3 AND ?4 ORDER BY id LIMIT ?5",
+                   table_names[range->table]);
+}
+
+static void give_walk(struct sqlite *s, const struct store_range *range, sqlite3_stmt *stmt)
+{
+    sqlite3_stmt **cached = &s->walk[range->table][range->descending];
+
+    sqlite3_reset(stmt);
+    if (*cached)
+        sqlite3_finalize(stmt);
+    else
+        *cached = stmt;
+}
+
+static int bind_range(sqlite3_stmt *stmt, const struct store_range *r)
+{
+    int64_t limit = r->limit && r->limit < INT64_MAX ? (int64_t)r->limit : -1;
+    int rc = sqlite3_bind_int64(stmt, 1, (int64_t)(r->from_key << SUB_BITS | r->from_sub));
+
+    if (!rc)
+        rc = sqlite3_bind_int64(stmt, 2, (int64_t)(r->to_key << SUB_BITS | r->to_sub));
+    if (!rc)
+        rc = sqlite3_bind_int64(stmt, 3, r->from_sub);
+    if (!rc)
+        rc = sqlite3_bind_int64(stmt, 4, r->to_sub);
+    return rc ? rc : sqlite3_bind_int64(stmt, 5, limit);
+}
+
+static int sqlite_walk(struct store *store, uint32_t partition, const struct store_range *range,
+                       store_row_fn *fn, void *arg, struct error *err)
+{
+    struct sqlite *s = sqlite_of(store);
+    int rc, code = check_partition(s, partition, err);
+    sqlite3_stmt *stmt;
+
+    if (code)
+        return code;
+    if (!s->db)
+        return error_set(err, CODE_UNAVAILABLE, "%s could not be reopened", s->path);
+    stmt = take_walk(s, range);
+    if (!stmt)
+        return schema_error(s->db, "read", s->path, err);
+    rc = bind_range(stmt, range);
+    while (!rc && !code && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        uint64_t id = (uint64_t)sqlite3_column_int64(stmt, 0);
+        const void *data = sqlite3_column_blob(stmt, 1);
+        struct store_row row = {.key = id >> SUB_BITS,
+                                .sub = (uint32_t)(id & SUB_MAX),
+                                .value = slice(data, (size_t)sqlite3_column_bytes(stmt, 1))};
+
+        code = fn(arg, &row);
+        rc = SQLITE_OK;
+    }
+    if (!code && rc != SQLITE_DONE)
+        code = schema_error(s->db, "read", s->path, err);
+    give_walk(s, range, stmt);
+    return code;
+}
+
+/* --- opening --------------------------------------------------------------------------------- */
+
+static void sqlite_close(struct store *store)
+{
+    struct sqlite *s = sqlite_of(store);
+
+    /* What is in doubt is left as it is for the next one who opens the file, and fences. */
+    disconnect(s, store->ops->commit && !s->broken && !s->unsynced);
+    store_lock_release(s->lock);
+    free(s->path);
+    free(s);
+}
+
+static int sqlite_open_reader(struct store *store, struct store **reader, struct error *err);
+
+static const struct store_ops owner_ops = {
+    .open_reader = sqlite_open_reader,
+    .close = sqlite_close,
+    .fence = sqlite_fence,
+    .commit = sqlite_commit,
+    .walk = sqlite_walk,
+};
+
+static const struct store_ops reader_ops = {
+    .open_reader = sqlite_open_reader,
+    .close = sqlite_close,
+    .walk = sqlite_walk,
+};
+
+/*
+ * The one name of the file, whatever links lead to it, so that there is one lock. A file that is
+ * not there is made empty for that; it is not opened otherwise, as closing any descriptor of a
+ * database drops the locks that SQLite holds on it in this process.
+ */
+static int real_path(char **real, const char *path, bool make, struct error *err)
+{
+    int fd;
+
+    *real = realpath(path, NULL);
+    if (!*real && errno == ENOENT && make) {
+        fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+        if (fd >= 0)
+            close(fd);
+        if (fd >= 0 || errno == EEXIST)
+            *real = realpath(path, NULL);
+    }
+    if (*real)
+        return CODE_OK;
+    if (errno == ENOMEM)
+        return error_memory(err);
+    return error_set(err,
+                     errno == ENOENT || errno == ENOTDIR ? CODE_NOT_FOUND
+                     : errno == EACCES                   ? CODE_PERMISSION_DENIED
+                                                         : CODE_UNAVAILABLE,
+                     make && errno == ENOENT ? "cannot make %s: its directory is not there (%s)"
+                                             : "cannot open %s: %s",
+                     path, strerror(errno));
+}
+
+/* Takes over the path. */
+static int open_handle(struct store **store, char *path, const struct store_options *options,
+                       struct error *err)
+{
+    struct sqlite *s = calloc(1, sizeof *s);
+    bool read_only = options->read_only;
+    int code = CODE_OK;
+
+    if (!s) {
+        free(path);
+        return error_memory(err);
+    }
+    s->store.ops = read_only ? &reader_ops : &owner_ops;
+    s->path = path;
+    s->lock = -1;
+    if (!read_only)
+        code = store_lock_take(&s->lock, path, options->busy_timeout_ms, err);
+    if (!code)
+        code = connect_to(s, read_only, err);
+    if (code)
+        sqlite_close(&s->store);
+    else
+        *store = &s->store;
+    return code;
+}
+
+static int sqlite_open_reader(struct store *store, struct store **reader, struct error *err)
+{
+    struct store_options options = {.read_only = true};
+    char *path = strdup(sqlite_of(store)->path);
+
+    return path ? open_handle(reader, path, &options, err) : error_memory(err);
+}
+
+int store_sqlite_open(struct store **store, const char *path, const struct store_options *options,
+                      struct error *err)
+{
+    struct store_options defaults = {0};
+    char *real = NULL;
+    int code;
+
+    if (!options)
+        options = &defaults;
+    code = real_path(&real, path, !options->read_only, err);
+    return code ? code : open_handle(store, real, options, err);
+}
