@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * How a run ends: the call is done, or tried again later, or replaced by a tail call, or suspended
+ * in a poll. Only the answer to the call's current run counts; any other frees its place in the
+ * group's window and changes nothing.
+ */
+#include <stdio.h>
+
+#include "engine/internal.h"
+
+/* min(retry_max, retry_min * 2^(n-1)), jittered uniformly in [1/2, 1] of it; n from 1. */
+static int64_t backoff(struct engine *e, uint32_t n)
+{
+    int64_t delay = e->config.retry_min_ns;
+
+    for (uint32_t i = 1; i < n && delay < e->config.retry_max_ns; i++)
+        delay *= 2;
+    if (delay > e->config.retry_max_ns)
+        delay = e->config.retry_max_ns;
+    return delay - (int64_t)rand_below(&e->rand, (uint64_t)(delay / 2) + 1);
+}
+
+static void wait_until(struct engine *e, struct call *c, int64_t due, enum move move)
+{
+    c->due = due;
+    c->delivered = 0;
+    call_move(e, c, move);
+    call_set_timer(e, c);
+    call_dirty(e, c);
+}
+
+/* Ready again; with the open commit where `needs` says so. */
+static void ready_again(struct engine *e, struct call *c, enum move move)
+{
+    c->due = TIME_NEVER;
+    c->delivered = 0;
+    call_move(e, c, move);
+    call_set_timer(e, c);
+    call_enqueue(e, c);
+}
+
+static void retry(struct engine *e, struct call *c, int64_t now, const struct engine_answer *a)
+{
+    c->failures += c->failures < UINT32_MAX;
+    c->last_status = (uint8_t)a->status;
+    if (a->too_large)
+        c->results_cut = c->delivered > 1 ? c->delivered / 2 : 1;
+    e->stats.retries++;
+    wait_until(e, c, time_add(now, backoff(e, c->failures)), MOVE_RETRIED);
+}
+
+/* The state is of no use to the code that is there: from the original input, in a new generation.
+ */
+static void restart(struct engine *e, struct call *c, int64_t now, enum status status)
+{
+    c->restarts += c->restarts < UINT32_MAX;
+    c->last_status = (uint8_t)status;
+    c->delivered = 0;
+    call_orphan_children(e, c, now, ORPHANS_CANCEL_UNSTARTED);
+    call_drop_state(e, c);
+    c->generation++;
+    c->results_cut = 0;
+    c->needs = e->open->number;
+    e->stats.retries++;
+    wait_until(e, c, time_add(now, backoff(e, c->restarts)), MOVE_RESTARTED);
+}
+
+static bool rename_call(struct engine *e, struct call *c, const struct engine_spec *spec)
+{
+    struct atom *function = atom_get(&e->atoms, spec->function);
+    struct atom *endpoint =
+        spec->endpoint.len ? atom_get(&e->atoms, spec->endpoint) : atom_ref(c->endpoint);
+    struct atom *version = spec->version.len ? atom_get(&e->atoms, spec->version) : NULL;
+    struct group *g = endpoint ? group_get(e, c->org, endpoint) : NULL;
+
+    if (!function || !endpoint || !g || (spec->version.len && !version))
+        return false; /* the engine has failed; what leaks here goes with its tables */
+    group_ref(g);
+    group_unref(e, c->group);
+    atom_unref(&e->atoms, c->function);
+    atom_unref(&e->atoms, c->endpoint);
+    atom_unref(&e->atoms, c->version);
+    c->group = g;
+    c->function = function;
+    c->endpoint = endpoint;
+    c->version = version;
+    return true;
+}
+
+static void tail_call(struct engine *e, struct call *c, int64_t now, const struct engine_answer *a)
+{
+    const struct engine_spec *spec = &a->specs[0];
+
+    assert(a->spec_count == 1);
+    c->delivered = 0;
+    call_orphan_children(e, c, now, ORPHANS_CANCEL_UNSTARTED);
+    call_drop_state(e, c);
+    if (!rename_call(e, c, spec)) {
+        engine_fail(e);
+        return;
+    }
+    if (spec->input)
+        engine_put(e, TABLE_PAYLOAD, c->id, PAYLOAD_INPUT, spec->input);
+    else if (c->has_input)
+        engine_delete(e, TABLE_PAYLOAD, c->id, PAYLOAD_INPUT);
+    c->has_input = spec->input != NULL;
+    c->generation++;
+    c->failures = c->restarts = c->results_cut = 0;
+    c->last_status = STATUS_UNSPECIFIED;
+    c->needs = e->open->number;
+    call_dirty(e, c);
+    if (status_is_temporary(a->status)) {
+        c->last_status = (uint8_t)a->status;
+        wait_until(e, c, time_add(now, backoff(e, 1)), MOVE_TAIL_CALLED_LATER);
+    } else {
+        ready_again(e, c, MOVE_TAIL_CALLED);
+    }
+}
+
+/* --- polls ------------------------------------------------------------------------------------ */
+
+/* Why the engine cannot make the poll's calls; "" if it can. */
+static void poll_limits(const struct engine *e, const struct call *c, const struct engine_answer *a,
+                        char *why, size_t size)
+{
+    *why = 0;
+    if (!a->spec_count)
+        return;
+    if (a->spec_count > e->config.calls_max)
+        snprintf(why, size, "%zu calls in one poll; the limit is %u", a->spec_count,
+                 e->config.calls_max);
+    else if (c->outstanding + a->spec_count > e->config.outstanding_max)
+        snprintf(why, size, "%u calls are outstanding and %zu more were asked; the limit is %u",
+                 c->outstanding, a->spec_count, e->config.outstanding_max);
+    else if (c->depth + 1 > e->config.depth_max)
+        snprintf(why, size, "calls nested deeper than the limit of %u", e->config.depth_max);
+    else if (e->calls.len + a->spec_count > e->config.live_max)
+        snprintf(why, size, "too many live calls: the limit is %u", e->config.live_max);
+}
+
+/* Makes the children, all or none. */
+static bool make_children(struct engine *e, struct call *c, int64_t now,
+                          const struct engine_answer *a)
+{
+    if (!engine_reserve(e, a->spec_count))
+        return false;
+    for (size_t i = 0; i < a->spec_count; i++) {
+        struct call *child = call_create(e, now, &a->specs[i], c, (struct slice){0});
+
+        if (!child)
+            return false; /* the engine fails: nothing of this is committed */
+        call_admit(e, child);
+        if (a->specs[i].input)
+            engine_put(e, TABLE_PAYLOAD, child->id, PAYLOAD_INPUT, a->specs[i].input);
+    }
+    return true;
+}
+
+/* The results that went with the run are taken. */
+static void consume(struct engine *e, struct call *c)
+{
+    for (; c->delivered; c->delivered--) {
+        struct call *child = LIST_ENTRY(c->inbox.next, struct call, sibling);
+
+        assert(!list_empty(&c->inbox));
+        child->parent = NULL;
+        c->inbox_count--;
+        call_forget(e, child);
+    }
+}
+
+static void put_state(struct engine *e, struct call *c, const struct engine_answer *a)
+{
+    for (uint32_t i = a->state ? 1 : 0; i < c->state_chunks; i++)
+        engine_delete(e, TABLE_PAYLOAD, c->id, PAYLOAD_STATE + i);
+    if (a->state)
+        engine_put(e, TABLE_PAYLOAD, c->id, PAYLOAD_STATE, a->state);
+    c->state_chunks = a->state ? 1 : 0;
+    c->state_arm = a->state_arm;
+    c->state_len = blob_slice(a->state).len;
+    c->state_hash = slice_hash(blob_slice(a->state), a->state_arm);
+}
+
+static void refuse(struct engine *e, struct call *c, struct blob *error)
+{
+    if (!error) {
+        engine_fail(e);
+        return;
+    }
+    engine_put(e, TABLE_PAYLOAD, c->id, PAYLOAD_POLL_ERROR, error);
+    c->has_poll_error = true;
+}
+
+static uint32_t clamp_results(const struct engine *e, int32_t n)
+{
+    if (n < 1)
+        return 1;
+    return (uint32_t)n > e->config.results_max ? e->config.results_max : (uint32_t)n;
+}
+
+/* Where a poll whose record is complete leads: on at once, or to sleep. */
+static void suspend(struct engine *e, struct call *c, int64_t now, const struct engine_answer *a,
+                    bool progress)
+{
+    bool nothing = !c->outstanding && !c->inbox_count;
+    bool at_once = c->has_poll_error || a->max_wait_ns == 0 || (nothing && a->max_wait_ns < 0);
+
+    if (at_once && !progress && !c->has_poll_error) {
+        c->failures += c->failures < UINT32_MAX;
+        wait_until(e, c, time_add(now, backoff(e, c->failures)), MOVE_POLLED_IDLY);
+        return;
+    }
+    c->failures = 0;
+    if (at_once) {
+        ready_again(e, c, MOVE_POLLED_AT_ONCE);
+        return;
+    }
+    c->poll_timer = nothing;
+    c->due = a->max_wait_ns < 0 ? TIME_NEVER : time_add(now, a->max_wait_ns);
+    call_move(e, c, MOVE_POLLED);
+    call_set_timer(e, c);
+    call_wake(e, c);
+}
+
+static void poll(struct engine *e, struct call *c, int64_t now, const struct engine_answer *a)
+{
+    bool progress = c->fresh || c->delivered || a->spec_count || a->state_arm != c->state_arm ||
+                    blob_slice(a->state).len != c->state_len ||
+                    slice_hash(blob_slice(a->state), a->state_arm) != c->state_hash;
+    bool had_error = c->has_poll_error;
+    struct blob *made = NULL, *error = a->poll_error;
+    char why[160];
+
+    consume(e, c);
+    put_state(e, c, a);
+    c->fresh = c->has_poll_error = c->poll_timer = false;
+    c->results_cut = 0;
+    c->resumes++;
+    c->last_status = STATUS_UNSPECIFIED;
+    c->min_results = clamp_results(e, a->min_results);
+    c->max_results = clamp_results(e, a->max_results);
+    c->needs = e->open->number;
+    call_dirty(e, c);
+    poll_limits(e, c, a, why, sizeof why);
+    if (!error && !*why && !a->spec_count && !c->outstanding && !c->inbox_count &&
+        a->max_wait_ns > 0 && time_add(now, a->max_wait_ns) > c->expires)
+        snprintf(why, sizeof why, "a wait of %lld s would end after the call expires",
+                 (long long)(a->max_wait_ns / NS_PER_S));
+    if (!error && *why)
+        error = made = e->reject ? e->reject(e->reject_arg, why) : NULL;
+    if (error || *why)
+        refuse(e, c, error);
+    else if (!make_children(e, c, now, a))
+        engine_fail(e);
+    blob_unref(made);
+    if (had_error && !c->has_poll_error)
+        engine_delete(e, TABLE_PAYLOAD, c->id, PAYLOAD_POLL_ERROR);
+    if (!e->failed)
+        suspend(e, c, now, a, progress || had_error);
+}
+
+/* ---------------------------------------------------------------------------------------------- */
+
+static void take_answer(struct engine *e, struct call *c, int64_t now,
+                        const struct engine_answer *a)
+{
+    if (a->outcome == ENGINE_GONE) {
+        ready_again(e, c, MOVE_GIVEN_UP);
+        return;
+    }
+    c->attempts++;
+    switch (a->outcome) {
+    case ENGINE_TAIL:
+        tail_call(e, c, now, a);
+        return;
+    case ENGINE_POLL:
+        poll(e, c, now, a);
+        return;
+    case ENGINE_EXIT:
+    case ENGINE_GONE:
+        break;
+    }
+    if (a->status == STATUS_INCOMPATIBLE_STATE)
+        restart(e, c, now, a->status);
+    else if (status_is_temporary(a->status))
+        retry(e, c, now, a);
+    else
+        call_finish(e, c, now, a->status, END_ANSWER, a->output, a->error);
+}
+
+void engine_answer(struct engine *e, int64_t now, const struct engine_answer *a)
+{
+    struct call *c = map_get(&e->calls, a->call);
+    struct group *g;
+    bool current;
+
+    if (e->failed)
+        return;
+    assert(a->group < e->groups_len && e->groups[a->group]);
+    g = e->groups[a->group];
+    current =
+        c && c->state == CALL_RUNNING && c->generation == a->generation && c->attempt == a->attempt;
+    if (current && c->expires <= now) { /* at equal times the expiration comes first */
+        call_finish(e, c, now, STATUS_TIMEOUT, END_EXPIRED, NULL, NULL);
+        current = false;
+    }
+    if (current) {
+        group_feedback(e, g, now, a);
+        take_answer(e, c, now, a);
+    } else {
+        e->stats.stale_answers++;
+    }
+    group_release(e, g);
+    engine_pump(e);
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * How calls end, and what becomes of those they leave behind. An end is recorded once: the row of
+ * TABLE_DONE is put in the batch that also takes the call out of TABLE_CALL, or, while a parent
+ * waits for it, turns that row into a note that its result is to be delivered. The parent hears of
+ * it only when the batch is confirmed (call_settle).
+ */
+#include "engine/internal.h"
+
+void call_drop_state(struct engine *e, struct call *c)
+{
+    for (uint32_t i = 0; i < c->state_chunks; i++)
+        engine_delete(e, TABLE_PAYLOAD, c->id, PAYLOAD_STATE + i);
+    if (c->has_poll_error)
+        engine_delete(e, TABLE_PAYLOAD, c->id, PAYLOAD_POLL_ERROR);
+    c->state_chunks = 0;
+    c->state_hash = c->state_len = 0;
+    c->state_arm = 0;
+    c->has_poll_error = c->poll_timer = false;
+    c->resumes = 0;
+    c->fresh = true;
+}
+
+static void put_end(struct engine *e, struct call *c, struct blob *output, struct blob *error)
+{
+    struct engine_row row;
+    struct engine_result result = {
+        .has_output = output,
+        .has_error = error,
+        .output = blob_slice(output),
+        .error = blob_slice(error),
+    };
+
+    call_row(c, &row);
+    buf_reset(&e->scratch);
+    row_encode_done(&e->scratch, &row, &result);
+    if (e->scratch.failed ||
+        !batch_put(&e->open->batch, TABLE_DONE, c->id, 0, buf_slice(&e->scratch)))
+        engine_fail(e);
+}
+
+static enum move end_move(enum call_end end)
+{
+    static const enum move moves[] = {
+        [END_ANSWER] = MOVE_ANSWERED,
+        [END_EXPIRED] = MOVE_EXPIRED,
+        [END_CANCELLED] = MOVE_CANCELLED,
+    };
+
+    return moves[end];
+}
+
+void call_finish(struct engine *e, struct call *c, int64_t now, enum status status,
+                 enum call_end end, struct blob *output, struct blob *error)
+{
+    bool good = status == STATUS_OK;
+
+    if (c->state == CALL_RUNNING && end != END_ANSWER)
+        engine_emit(e, &(struct engine_effect){.kind = ENGINE_CANCEL_RUN,
+                                               .call = c->id,
+                                               .generation = c->generation,
+                                               .attempt = c->attempt});
+    call_dequeue(c);
+    heap_remove(&e->timers, &c->timer);
+    c->delivered = 0;
+    call_orphan_children(e, c, now, good ? ORPHANS_LEAVE : ORPHANS_CANCEL_UNSTARTED);
+    call_drop_state(e, c);
+    c->due = TIME_NEVER;
+    c->status = (uint8_t)status;
+    c->end = (uint8_t)end;
+    c->done = now;
+    c->finish = e->next_finish++;
+    c->result_len = blob_slice(output).len + blob_slice(error).len;
+    call_move(e, c, end_move(end));
+    put_end(e, c, output, error);
+    if (c->parent)
+        call_dirty(e, c);
+    else
+        call_unstore(e, c);
+    list_append(&e->open->ended, &c->queue);
+    e->stats.finished++;
+    e->stats.expired += end == END_EXPIRED;
+    e->stats.cancelled += end == END_CANCELLED;
+}
+
+/* Lets go of one undone child, or one whose end is not durable yet. */
+static void orphan(struct engine *e, struct call *parent, struct call *child)
+{
+    list_remove(&child->sibling);
+    child->parent = NULL;
+    parent->outstanding--;
+    if (child->state == CALL_DONE)
+        call_unstore(e, child); /* nobody will take the result */
+}
+
+static void drop_inbox(struct engine *e, struct call *c)
+{
+    struct list *it;
+
+    while ((it = list_pop(&c->inbox))) {
+        struct call *child = LIST_ENTRY(it, struct call, sibling);
+
+        child->parent = NULL;
+        call_forget(e, child);
+        c->inbox_count--;
+    }
+}
+
+void call_orphan_children(struct engine *e, struct call *c, int64_t now, enum orphans what)
+{
+    drop_inbox(e, c);
+    LIST_FOR_EACH (it, tmp, &c->children) {
+        struct call *child = LIST_ENTRY(it, struct call, sibling);
+        bool started = child->attempts > 0 || child->state == CALL_RUNNING;
+
+        orphan(e, c, child);
+        if (what == ORPHANS_CANCEL_UNSTARTED && !started && child->state != CALL_DONE)
+            call_finish(e, child, now, STATUS_PERMANENT_ERROR, END_CANCELLED, NULL, NULL);
+    }
+}
+
+/* Ends one call; its live children are moved to the work list instead of being left. */
+static void cancel_one(struct engine *e, struct call *c, int64_t now, struct list *work)
+{
+    LIST_FOR_EACH (it, tmp, &c->children) {
+        struct call *child = LIST_ENTRY(it, struct call, sibling);
+
+        orphan(e, c, child);
+        if (child->state != CALL_DONE)
+            list_append(work, &child->sibling);
+    }
+    call_finish(e, c, now, STATUS_PERMANENT_ERROR, END_CANCELLED, NULL, NULL);
+}
+
+void call_cancel_tree(struct engine *e, struct call *c, int64_t now)
+{
+    struct list work;
+    struct list *it;
+
+    list_init(&work);
+    cancel_one(e, c, now, &work);
+    while ((it = list_pop(&work)))
+        cancel_one(e, LIST_ENTRY(it, struct call, sibling), now, &work);
+}
+
+/* A suspended parent goes on when it has enough, or when nothing more can come. */
+void call_wake(struct engine *e, struct call *c)
+{
+    if (c->state != CALL_SUSPENDED || c->poll_timer ||
+        (c->inbox_count < c->min_results && c->outstanding > 0))
+        return;
+    c->due = TIME_NEVER;
+    call_move(e, c, MOVE_RESULTS);
+    call_set_timer(e, c);
+    call_enqueue(e, c);
+}
+
+void call_settle(struct engine *e, struct call *c)
+{
+    struct call *parent = c->parent;
+
+    if (!parent) {
+        call_forget(e, c);
+        return;
+    }
+    assert(parent->state != CALL_DONE && parent->generation == c->parent_generation);
+    list_remove(&c->sibling);
+    parent->outstanding--;
+    list_append(&parent->inbox, &c->sibling);
+    parent->inbox_count++;
+    call_wake(e, parent);
+}

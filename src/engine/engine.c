@@ -1,0 +1,439 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The engine's life, its records, and the events that are not answers: a Dispatch makes roots, a
+ * cancellation ends a tree, a tick does what is due. How runs end is in answer.c.
+ */
+#include <stdlib.h>
+
+#include "engine/internal.h"
+
+#define POOL_CHUNK   64
+#define IDS_RESERVED 65536
+#define SCRATCH_MAX  (64u << 20)
+
+struct pool_chunk {
+    struct list link;
+    struct call calls[POOL_CHUNK];
+};
+
+/* --- life ------------------------------------------------------------------------------------- */
+
+#define DEFAULT(field, value)                                                                      \
+    do {                                                                                           \
+        if (!c.field)                                                                              \
+            c.field = (value);                                                                     \
+    } while (0)
+
+static struct engine_config with_defaults(struct engine_config c)
+{
+    DEFAULT(expiration_ns, 24 * 3600 * NS_PER_S);
+    DEFAULT(expiration_max_ns, 366 * 24 * 3600 * NS_PER_S);
+    DEFAULT(retry_min_ns, 100 * NS_PER_MS);
+    DEFAULT(retry_max_ns, 300 * NS_PER_S);
+    DEFAULT(overdue_spread_ns, 30 * NS_PER_S);
+    DEFAULT(live_max, 4000000);
+    DEFAULT(calls_max, 10000);
+    DEFAULT(outstanding_max, 100000);
+    DEFAULT(depth_max, 1000);
+    DEFAULT(results_max, 1000);
+    DEFAULT(results_bytes_max, 6000000);
+    DEFAULT(window_start, 16);
+    DEFAULT(window_max, 1024);
+    if (c.window_start > c.window_max)
+        c.window_start = c.window_max;
+    return c;
+}
+
+int engine_create(struct engine **engine, const struct engine_config *config, struct error *err)
+{
+    struct engine *e = calloc(1, sizeof *e);
+
+    if (!e)
+        return error_memory(err);
+    e->config = with_defaults(*config);
+    e->results = calloc(e->config.results_max, sizeof *e->results);
+    if (!e->results) {
+        free(e);
+        return error_memory(err);
+    }
+    rand_seed(&e->rand, config->seed);
+    map_init(&e->calls);
+    heap_init(&e->timers);
+    atoms_init(&e->atoms);
+    map_init(&e->group_by_key);
+    list_init(&e->pool_free);
+    list_init(&e->pool_chunks);
+    list_init(&e->runnable);
+    buf_init(&e->scratch, SCRATCH_MAX);
+    commit_init(&e->commits[0]);
+    commit_init(&e->commits[1]);
+    e->open = &e->commits[0];
+    e->open->number = 1;
+    e->next_id = 1;
+    e->next_finish = 1;
+    *engine = e;
+    return CODE_OK;
+}
+
+void engine_destroy(struct engine *e)
+{
+    if (!e)
+        return;
+    for (uint32_t i = 0; i < e->groups_len; i++)
+        free(e->groups[i]);
+    free(e->groups);
+    LIST_FOR_EACH (it, tmp, &e->pool_chunks) {
+        free(LIST_ENTRY(it, struct pool_chunk, link));
+    }
+    commit_free(&e->commits[0]);
+    commit_free(&e->commits[1]);
+    map_free(&e->calls);
+    map_free(&e->group_by_key);
+    heap_free(&e->timers);
+    atoms_free(&e->atoms);
+    buf_free(&e->scratch);
+    free(e->effects);
+    free(e->results);
+    free(e);
+}
+
+void engine_set_reject(struct engine *e, struct blob *(*reject)(void *arg, const char *message),
+                       void *arg)
+{
+    e->reject = reject;
+    e->reject_arg = arg;
+}
+
+/* --- records ---------------------------------------------------------------------------------- */
+
+struct call *call_new(struct engine *e)
+{
+    struct list *free_one = list_pop(&e->pool_free);
+    struct call *c;
+
+    if (!free_one) {
+        struct pool_chunk *chunk = malloc(sizeof *chunk);
+
+        if (!chunk)
+            return NULL;
+        list_append(&e->pool_chunks, &chunk->link);
+        for (int i = 0; i < POOL_CHUNK; i++)
+            list_append(&e->pool_free, &chunk->calls[i].queue);
+        free_one = list_pop(&e->pool_free);
+    }
+    c = LIST_ENTRY(free_one, struct call, queue);
+    memset(c, 0, sizeof *c);
+    list_init(&c->sibling);
+    list_init(&c->children);
+    list_init(&c->inbox);
+    list_init(&c->queue);
+    heap_node_init(&c->timer);
+    c->dirty = DIRTY_NONE;
+    c->due = TIME_NEVER;
+    c->state = CALL_STATES;
+    return c;
+}
+
+static void call_free(struct engine *e, struct call *c)
+{
+    atom_unref(&e->atoms, c->org);
+    atom_unref(&e->atoms, c->function);
+    atom_unref(&e->atoms, c->endpoint);
+    atom_unref(&e->atoms, c->version);
+    if (c->group)
+        group_unref(e, c->group);
+    list_append(&e->pool_free, &c->queue);
+}
+
+void call_forget(struct engine *e, struct call *c)
+{
+    assert(list_empty(&c->children) && list_empty(&c->inbox) && c->state == CALL_DONE);
+    list_remove(&c->sibling);
+    list_remove(&c->queue);
+    call_unstore(e, c);
+    map_remove(&e->calls, c->id);
+    e->by_state[CALL_DONE]--;
+    call_free(e, c);
+}
+
+void call_row(const struct call *c, struct engine_row *row)
+{
+    *row = (struct engine_row){
+        .id = c->id,
+        .parent = c->parent_id,
+        .root = c->root_id,
+        .correlation_id = c->correlation_id,
+        .generation = c->generation,
+        .parent_generation = c->parent_generation,
+        .depth = c->depth,
+        .org = atom_slice(c->org),
+        .function = atom_slice(c->function),
+        .endpoint = atom_slice(c->endpoint),
+        .version = atom_slice(c->version),
+        .created = c->created,
+        .expires = c->expires,
+        .due = c->due,
+        .state = c->state,
+        .fresh = c->fresh,
+        .has_input = c->has_input,
+        .has_poll_error = c->has_poll_error,
+        .failures = c->failures,
+        .restarts = c->restarts,
+        .attempts = c->attempts,
+        .resumes = c->resumes,
+        .last_status = c->last_status,
+        .min_results = c->min_results,
+        .max_results = c->max_results,
+        .poll_timer = c->poll_timer,
+        .outstanding = c->outstanding,
+        .state_arm = c->state_arm,
+        .state_chunks = c->state_chunks,
+        .state_hash = c->state_hash,
+        .state_len = c->state_len,
+        .finish = c->finish,
+        .result_len = c->result_len,
+        .status = c->status,
+        .end = c->end,
+        .done = c->done,
+    };
+}
+
+void call_set_timer(struct engine *e, struct call *c)
+{
+    heap_set(&e->timers, &c->timer, c->due < c->expires ? c->due : c->expires);
+}
+
+bool engine_reserve(struct engine *e, size_t calls)
+{
+    uint64_t end = e->next_id + calls;
+
+    if (!map_reserve(&e->calls, (uint32_t)calls) || !heap_reserve(&e->timers, (uint32_t)calls) ||
+        !batch_reserve(&e->open->batch, calls + 1) || !commit_reserve(e->open, calls, 1))
+        return false;
+    if (end > e->reserved_id) {
+        uint64_t bound = end + IDS_RESERVED;
+
+        buf_reset(&e->scratch);
+        buf_put_u64(&e->scratch, bound);
+        if (e->scratch.failed ||
+            !batch_put(&e->open->batch, TABLE_META, META_NEXT_ID, 0, buf_slice(&e->scratch)))
+            return false;
+        e->reserved_id = bound;
+    }
+    return true;
+}
+
+static bool call_name(struct engine *e, struct call *c, const struct engine_spec *spec,
+                      struct call *parent, struct slice org)
+{
+    c->org = parent ? atom_ref(parent->org) : atom_get(&e->atoms, org);
+    c->function = atom_get(&e->atoms, spec->function);
+    c->endpoint = parent && !spec->endpoint.len ? atom_ref(parent->endpoint)
+                                                : atom_get(&e->atoms, spec->endpoint);
+    c->version = spec->version.len ? atom_get(&e->atoms, spec->version) : NULL;
+    if (!c->org || !c->function || !c->endpoint || (spec->version.len && !c->version))
+        return false;
+    c->group = group_get(e, c->org, c->endpoint);
+    if (!c->group)
+        return false;
+    group_ref(c->group);
+    return true;
+}
+
+struct call *call_create(struct engine *e, int64_t now, const struct engine_spec *spec,
+                         struct call *parent, struct slice org)
+{
+    int64_t expiration = spec->expiration_ns > 0 ? spec->expiration_ns : e->config.expiration_ns;
+    struct call *c = call_new(e);
+
+    if (!c)
+        return NULL;
+    if (!call_name(e, c, spec, parent, org)) {
+        call_free(e, c);
+        return NULL;
+    }
+    if (expiration > e->config.expiration_max_ns)
+        expiration = e->config.expiration_max_ns;
+    c->created = now;
+    c->expires = time_add(now, expiration);
+    c->generation = 1;
+    c->fresh = true;
+    c->min_results = c->max_results = 1;
+    c->has_input = spec->input != NULL;
+    if (parent) {
+        c->parent = parent;
+        c->parent_id = parent->id;
+        c->parent_generation = parent->generation;
+        c->root_id = parent->root_id;
+        c->depth = parent->depth + 1;
+        c->correlation_id = spec->correlation_id;
+        if (c->expires > parent->expires)
+            c->expires = parent->expires;
+    }
+    return c;
+}
+
+void call_admit(struct engine *e, struct call *c)
+{
+    c->id = e->next_id++;
+    if (!c->root_id)
+        c->root_id = c->id;
+    c->needs = e->open->number;
+    if (!map_set(&e->calls, c->id, c))
+        engine_fail(e); /* not after engine_reserve */
+    if (c->parent) {
+        list_append(&c->parent->children, &c->sibling);
+        c->parent->outstanding++;
+    }
+    call_move(e, c, MOVE_CREATED);
+    call_set_timer(e, c);
+    call_dirty(e, c);
+    call_enqueue(e, c);
+    e->stats.dispatched++;
+}
+
+/* --- events ----------------------------------------------------------------------------------- */
+
+static uint64_t live(const struct engine *e)
+{
+    return e->by_state[CALL_READY] + e->by_state[CALL_WAITING] + e->by_state[CALL_RUNNING] +
+           e->by_state[CALL_SUSPENDED];
+}
+
+static int check_dispatch(const struct engine *e, size_t count, struct error *err)
+{
+    if (e->failed)
+        return error_set(err, CODE_UNAVAILABLE, "out of memory; the partition is being reloaded");
+    if (count == 0 || count > e->config.calls_max)
+        return error_set(err, CODE_INVALID_ARGUMENT, "%zu calls in one request; the limit is %u",
+                         count, e->config.calls_max);
+    if (live(e) + count > e->config.live_max / 10 * 9)
+        return error_set(err, CODE_RESOURCE_EXHAUSTED,
+                         "%llu calls are live, and new ones are refused past 90%% of the limit of "
+                         "%u; try again when some have finished",
+                         (unsigned long long)live(e), e->config.live_max);
+    return CODE_OK;
+}
+
+int engine_dispatch(struct engine *e, int64_t now, struct slice org,
+                    const struct engine_spec *specs, size_t count, void *token, uint64_t *first_id,
+                    struct error *err)
+{
+    struct list made;
+    struct list *it;
+    int code = check_dispatch(e, count, err);
+
+    if (code)
+        return code;
+    if (!engine_reserve(e, count))
+        return error_memory(err);
+    list_init(&made);
+    for (size_t i = 0; i < count; i++) {
+        struct call *c = call_create(e, now, &specs[i], NULL, org);
+
+        if (!c) {
+            while ((it = list_pop(&made)))
+                call_free(e, LIST_ENTRY(it, struct call, queue));
+            return error_memory(err);
+        }
+        list_append(&made, &c->queue);
+    }
+    *first_id = e->next_id;
+    for (size_t i = 0; (it = list_pop(&made)); i++) {
+        struct call *c = LIST_ENTRY(it, struct call, queue);
+
+        call_admit(e, c);
+        if (specs[i].input)
+            engine_put(e, TABLE_PAYLOAD, c->id, PAYLOAD_INPUT, specs[i].input);
+    }
+    if (token)
+        commit_accept(e, token);
+    return CODE_OK;
+}
+
+int engine_cancel(struct engine *e, int64_t now, uint64_t id, void *token, struct error *err)
+{
+    struct call *c = map_get(&e->calls, id);
+
+    if (!c || e->failed)
+        return error_set(err, CODE_NOT_FOUND, "no such live call");
+    if (c->state == CALL_DONE)
+        return error_set(err, CODE_FAILED_PRECONDITION, "the call is done");
+    call_cancel_tree(e, c, now);
+    if (token)
+        commit_accept(e, token);
+    engine_pump(e);
+    return CODE_OK;
+}
+
+static void call_due(struct engine *e, struct call *c, int64_t now)
+{
+    if (c->expires <= now) {
+        call_finish(e, c, now, STATUS_TIMEOUT, END_EXPIRED, NULL, NULL);
+        return;
+    }
+    assert(c->state == CALL_WAITING || c->state == CALL_SUSPENDED);
+    c->due = TIME_NEVER;
+    call_move(e, c, c->state == CALL_WAITING ? MOVE_DUE : MOVE_WAITED);
+    call_set_timer(e, c);
+    call_enqueue(e, c);
+}
+
+void engine_tick(struct engine *e, int64_t now)
+{
+    struct heap_node *n;
+
+    while (!e->failed && (n = heap_min(&e->timers)) && n->key <= now)
+        call_due(e, LIST_ENTRY(n, struct call, timer), now);
+    engine_pump(e);
+}
+
+int64_t engine_next_due(const struct engine *e)
+{
+    struct heap_node *n = heap_min(&e->timers);
+
+    return n ? n->key : TIME_NEVER;
+}
+
+/* --- looking ---------------------------------------------------------------------------------- */
+
+bool engine_find(const struct engine *e, uint64_t id, struct engine_row *row)
+{
+    struct call *c = map_get(&e->calls, id);
+
+    if (!c)
+        return false;
+    call_row(c, row);
+    return true;
+}
+
+bool engine_run_info(struct engine *e, uint64_t id, uint64_t attempt, struct engine_run *run)
+{
+    struct call *c = map_get(&e->calls, id);
+    struct list *it;
+
+    if (!c || c->state != CALL_RUNNING || c->attempt != attempt)
+        return false;
+    *run = (struct engine_run){
+        .first = c->fresh,
+        .poll_error = c->has_poll_error,
+        .results = e->results,
+        .result_count = c->delivered,
+    };
+    call_row(c, &run->row);
+    it = c->inbox.next;
+    for (uint32_t i = 0; i < c->delivered; i++, it = it->next)
+        e->results[i] = LIST_ENTRY(it, struct call, sibling)->id;
+    return true;
+}
+
+void engine_stats(const struct engine *e, struct engine_stats *stats)
+{
+    *stats = e->stats;
+    stats->live = live(e);
+    stats->ready = e->by_state[CALL_READY];
+    stats->waiting = e->by_state[CALL_WAITING];
+    stats->running = e->by_state[CALL_RUNNING];
+    stats->suspended = e->by_state[CALL_SUSPENDED];
+    stats->next_id = e->next_id;
+}

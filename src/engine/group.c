@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Who runs next. Calls of one organization to one endpoint host share a window: how many runs may
+ * be in flight at once. It adapts (additive increase, multiplicative decrease): it starts small,
+ * doubles with every window of successes until the host first shows that it has enough, then grows
+ * by one a window; an overload cuts it to three quarters, at most once a second.
+ */
+#include <stdlib.h>
+
+#include "engine/internal.h"
+
+#define GROUPS_KEPT 256 /* idle ones, for what their windows have learned */
+
+/* "http://host:port" of "http://host:port/path"; the whole for what has no path. */
+static struct slice authority(struct slice endpoint)
+{
+    const char *text = endpoint.data, *sep = memmem(text, endpoint.len, "://", 3), *slash;
+
+    if (!sep)
+        return endpoint;
+    sep += 3;
+    slash = memchr(sep, '/', endpoint.len - (size_t)(sep - text));
+    return slash ? slice(text, (size_t)(slash - text)) : endpoint;
+}
+
+static struct group *group_new(struct engine *e, struct atom *key)
+{
+    struct group *g = calloc(1, sizeof *g);
+    uint32_t i = 0;
+
+    if (!g)
+        return NULL;
+    while (i < e->groups_len && e->groups[i])
+        i++;
+    if (i == e->groups_cap) {
+        uint32_t cap = e->groups_cap ? 2 * e->groups_cap : 16;
+        struct group **groups = realloc(e->groups, cap * sizeof *groups);
+
+        if (!groups) {
+            free(g);
+            return NULL;
+        }
+        e->groups = groups;
+        e->groups_cap = cap;
+    }
+    if (!map_set(&e->group_by_key, (uintptr_t)key, g)) {
+        free(g);
+        return NULL;
+    }
+    list_init(&g->queue);
+    list_init(&g->runnable);
+    g->key = key;
+    g->index = i;
+    g->window = e->config.window_start;
+    g->last_decrease = INT64_MIN;
+    e->groups[i] = g;
+    if (i == e->groups_len)
+        e->groups_len++;
+    e->groups_used++;
+    return g;
+}
+
+struct group *group_get(struct engine *e, const struct atom *org, const struct atom *endpoint)
+{
+    struct slice host = authority(atom_slice(endpoint));
+    struct atom *key;
+    struct group *g;
+
+    buf_reset(&e->scratch);
+    buf_append_slice(&e->scratch, atom_slice(org));
+    buf_append_byte(&e->scratch, 0);
+    buf_append_slice(&e->scratch, host);
+    if (e->scratch.failed)
+        return NULL;
+    key = atom_get(&e->atoms, buf_slice(&e->scratch));
+    if (!key)
+        return NULL;
+    g = map_get(&e->group_by_key, (uintptr_t)key);
+    if (!g)
+        g = group_new(e, key);
+    else
+        atom_unref(&e->atoms, key);
+    if (!g)
+        atom_unref(&e->atoms, key);
+    return g;
+}
+
+void group_ref(struct group *g)
+{
+    g->refs++;
+}
+
+static void group_free_if_idle(struct engine *e, struct group *g)
+{
+    if (g->refs || g->in_flight || e->groups_used <= GROUPS_KEPT)
+        return;
+    assert(list_empty(&g->queue));
+    map_remove(&e->group_by_key, (uintptr_t)g->key);
+    atom_unref(&e->atoms, g->key);
+    e->groups[g->index] = NULL;
+    e->groups_used--;
+    free(g);
+}
+
+void group_unref(struct engine *e, struct group *g)
+{
+    assert(g->refs > 0);
+    g->refs--;
+    group_free_if_idle(e, g);
+}
+
+void group_release(struct engine *e, struct group *g)
+{
+    assert(g->in_flight > 0);
+    g->in_flight--;
+    group_free_if_idle(e, g);
+}
+
+static bool is_overload(const struct engine_answer *a)
+{
+    if (a->outcome == ENGINE_POLL || a->outcome == ENGINE_GONE)
+        return false;
+    return a->transport || a->status == STATUS_THROTTLED || a->status == STATUS_TIMEOUT ||
+           a->status == STATUS_TEMPORARY_ERROR;
+}
+
+void group_feedback(struct engine *e, struct group *g, int64_t now, const struct engine_answer *a)
+{
+    if (a->outcome == ENGINE_GONE || a->status == STATUS_INCOMPATIBLE_STATE)
+        return;
+    if (!is_overload(a)) {
+        g->window += g->decreased ? 1 / g->window : 1;
+        if (g->window > e->config.window_max)
+            g->window = e->config.window_max;
+        return;
+    }
+    if (now < time_add(g->last_decrease, NS_PER_S))
+        return;
+    /* An application's own passing failures are a weaker sign than a host that does not answer. */
+    double least = !a->transport && a->status == STATUS_TEMPORARY_ERROR ? 4 : 1;
+
+    if (least > e->config.window_max)
+        least = e->config.window_max;
+    if (g->window > least)
+        g->window = g->window * 0.75 < least ? least : g->window * 0.75;
+    g->decreased = true;
+    g->last_decrease = now;
+}
+
+void call_enqueue(struct engine *e, struct call *c)
+{
+    assert(c->state == CALL_READY && list_empty(&c->queue));
+    if (c->needs > e->confirmed) {
+        struct commit *k = c->needs == e->open->number ? e->open : e->flight;
+
+        assert(k && k->number == c->needs);
+        list_append(&k->ready, &c->queue);
+        return;
+    }
+    list_append(&c->group->queue, &c->queue);
+    if (list_empty(&c->group->runnable))
+        list_append(&e->runnable, &c->group->runnable);
+}
+
+void call_dequeue(struct call *c)
+{
+    list_remove(&c->queue);
+    if (list_empty(&c->group->queue))
+        list_remove(&c->group->runnable);
+}
+
+/* How much of the inbox goes with the next run. */
+static uint32_t results_to_deliver(const struct engine *e, const struct call *c)
+{
+    uint32_t most = c->max_results, n = 0;
+    uint64_t bytes = 0;
+
+    if (c->fresh)
+        return 0;
+    if (c->results_cut && c->results_cut < most)
+        most = c->results_cut;
+    for (struct list *it = c->inbox.next; it != &c->inbox && n < most; it = it->next, n++) {
+        bytes += LIST_ENTRY(it, struct call, sibling)->result_len;
+        if (n > 0 && bytes > e->config.results_bytes_max)
+            break;
+    }
+    return n;
+}
+
+static void issue(struct engine *e, struct group *g, struct call *c)
+{
+    assert(c->needs <= e->confirmed);
+    list_remove(&c->queue);
+    c->attempt = e->config.incarnation << 44 | ++e->next_attempt;
+    c->delivered = results_to_deliver(e, c);
+    call_move(e, c, MOVE_ISSUED);
+    g->in_flight++;
+    e->stats.attempts++;
+    engine_emit(e, &(struct engine_effect){.kind = ENGINE_RUN,
+                                           .call = c->id,
+                                           .generation = c->generation,
+                                           .group = g->index,
+                                           .attempt = c->attempt});
+}
+
+void engine_pump(struct engine *e)
+{
+    if (e->hold || e->failed)
+        return;
+    LIST_FOR_EACH (it, tmp, &e->runnable) {
+        struct group *g = LIST_ENTRY(it, struct group, runnable);
+
+        while (!list_empty(&g->queue) && g->in_flight < (uint32_t)g->window && !e->failed)
+            issue(e, g, LIST_ENTRY(g->queue.next, struct call, queue));
+        if (list_empty(&g->queue))
+            list_remove(&g->runnable);
+    }
+}
+
+void engine_hold_runs(struct engine *e, bool hold)
+{
+    e->hold = hold;
+    engine_pump(e);
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The life of a call, as a table: every change of state is one row of it, is traced in one line,
+ * and is made by call_move alone, which asserts that the row allows it.
+ *
+ *            created            issued              answered, expired, cancelled
+ *   (new) ------------> READY ----------> RUNNING ---------------------------------> DONE
+ *                        ^ ^ ^             |  |  |
+ *                        | | |   given up, |  |  | polled
+ *                        | | +-------------+  |  +------------> SUSPENDED
+ *                        | |   tail call      | retried              |
+ *                        | +----- due --- WAITING                    |
+ *                        +----------- results, max_wait -------------+
+ *
+ * READY, WAITING and SUSPENDED can end too, by expiration or cancellation.
+ */
+#include "engine/internal.h"
+
+#define FROM(state) (1u << (state))
+#define FROM_NEW    FROM(CALL_STATES)
+#define FROM_LIVE                                                                                  \
+    (FROM(CALL_READY) | FROM(CALL_WAITING) | FROM(CALL_RUNNING) | FROM(CALL_SUSPENDED))
+
+static const struct {
+    unsigned from; /* a set */
+    enum call_state to;
+    const char *why;
+} moves[MOVE_COUNT] = {
+    [MOVE_CREATED] = {FROM_NEW, CALL_READY, "created"},
+    [MOVE_LOADED_READY] = {FROM_NEW, CALL_READY, "loaded"},
+    [MOVE_LOADED_WAITING] = {FROM_NEW, CALL_WAITING, "loaded"},
+    [MOVE_LOADED_SUSPENDED] = {FROM_NEW, CALL_SUSPENDED, "loaded"},
+    [MOVE_LOADED_DONE] = {FROM_NEW, CALL_DONE, "loaded"},
+    [MOVE_ISSUED] = {FROM(CALL_READY), CALL_RUNNING, "issued"},
+    [MOVE_GIVEN_UP] = {FROM(CALL_RUNNING), CALL_READY, "given up"},
+    [MOVE_RETRIED] = {FROM(CALL_RUNNING), CALL_WAITING, "retry"},
+    [MOVE_RESTARTED] = {FROM(CALL_RUNNING), CALL_WAITING, "incompatible state"},
+    [MOVE_TAIL_CALLED] = {FROM(CALL_RUNNING), CALL_READY, "tail call"},
+    [MOVE_TAIL_CALLED_LATER] = {FROM(CALL_RUNNING), CALL_WAITING, "tail call"},
+    [MOVE_POLLED] = {FROM(CALL_RUNNING), CALL_SUSPENDED, "poll"},
+    [MOVE_POLLED_AT_ONCE] = {FROM(CALL_RUNNING), CALL_READY, "poll, resumed at once"},
+    [MOVE_POLLED_IDLY] = {FROM(CALL_RUNNING), CALL_WAITING, "poll without progress"},
+    [MOVE_DUE] = {FROM(CALL_WAITING), CALL_READY, "due"},
+    [MOVE_RESULTS] = {FROM(CALL_SUSPENDED), CALL_READY, "results"},
+    [MOVE_WAITED] = {FROM(CALL_SUSPENDED), CALL_READY, "max wait"},
+    [MOVE_ANSWERED] = {FROM(CALL_RUNNING), CALL_DONE, "answered"},
+    [MOVE_EXPIRED] = {FROM_LIVE, CALL_DONE, "expired"},
+    [MOVE_CANCELLED] = {FROM_LIVE, CALL_DONE, "cancelled"},
+};
+
+/* What holds of a call in each state, whatever brought it there. */
+static void check_state(const struct call *c)
+{
+    switch ((enum call_state)c->state) {
+    case CALL_READY:
+    case CALL_RUNNING:
+        assert(c->due == TIME_NEVER);
+        break;
+    case CALL_WAITING:
+        assert(c->due != TIME_NEVER);
+        break;
+    case CALL_SUSPENDED:
+        assert(!c->fresh);
+        assert(c->due != TIME_NEVER || c->outstanding > 0 || c->inbox_count > 0);
+        break;
+    case CALL_DONE:
+        assert(list_empty(&c->children) && list_empty(&c->inbox));
+        assert(c->end != END_ANSWER || !status_is_temporary(c->status));
+        break;
+    case CALL_STATES:
+        break;
+    }
+    assert(c->generation > 0 && c->delivered <= c->inbox_count);
+}
+
+void call_move(struct engine *e, struct call *c, enum move move)
+{
+    unsigned from = c->state;
+
+    assert(moves[move].from & FROM(from));
+    c->state = (uint8_t)moves[move].to;
+    if (from != CALL_STATES)
+        e->by_state[from]--;
+    e->by_state[c->state]++;
+    check_state(c);
+    if (e->trace)
+        e->trace(e->trace_arg, c->id, from, c->state, moves[move].why);
+}
+
+void engine_trace(struct engine *e,
+                  void (*fn)(void *arg, uint64_t id, unsigned from, unsigned to, const char *why),
+                  void *arg)
+{
+    e->trace = fn;
+    e->trace_arg = arg;
+}
+
+/* --- the slow check: what must hold between records ------------------------------------------ */
+
+static void check_call(const struct engine *e, const struct call *c)
+{
+    uint32_t children = 0, inbox = 0;
+
+    for (struct list *it = c->children.next; it != &c->children; it = it->next, children++)
+        assert(LIST_ENTRY(it, struct call, sibling)->parent == c);
+    for (struct list *it = c->inbox.next; it != &c->inbox; it = it->next, inbox++) {
+        const struct call *child = LIST_ENTRY(it, struct call, sibling);
+
+        assert(child->parent == c && child->state == CALL_DONE);
+        assert(child->parent_generation == c->generation);
+    }
+    assert(children == c->outstanding && inbox == c->inbox_count);
+    check_state(c);
+    assert(c->state == CALL_DONE || c->expires < TIME_NEVER);
+    assert((c->timer.index != HEAP_NONE) == (c->state != CALL_DONE));
+    if (c->state != CALL_DONE)
+        assert(c->timer.key == (c->due < c->expires ? c->due : c->expires));
+    /* A suspended call that has what it waits for would sleep for ever. */
+    if (c->state == CALL_SUSPENDED && !c->poll_timer)
+        assert(c->inbox_count < c->min_results && c->outstanding > 0);
+    if (c->state == CALL_READY && c->needs <= e->confirmed)
+        assert(!list_empty(&c->queue));
+}
+
+void engine_check(const struct engine *e)
+{
+    uint64_t by_state[CALL_STATES] = {0};
+    uint32_t pos = 0, refs = 0, group_refs = 0;
+    const struct call *c;
+
+    while ((c = map_next(&e->calls, &pos, NULL))) {
+        check_call(e, c);
+        by_state[c->state]++;
+        refs++;
+    }
+    for (unsigned s = 0; s < CALL_STATES; s++)
+        assert(by_state[s] == e->by_state[s]);
+    for (uint32_t i = 0; i < e->groups_len; i++) {
+        const struct group *g = e->groups[i];
+
+        if (!g)
+            continue;
+        group_refs += g->refs;
+        assert(g->window >= 1 && g->window <= e->config.window_max);
+        assert(list_empty(&g->queue) == list_empty(&g->runnable));
+    }
+    assert(refs == group_refs);
+}
