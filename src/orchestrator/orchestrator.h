@@ -116,7 +116,8 @@ typedef void orchestrator_got(void *arg, const struct error *error,
 void orchestrator_get(struct orchestrator *o, struct slice org, struct slice id,
                       orchestrator_got *done, void *arg);
 
-/* The same once it is done, or when max_wait_ns have passed (-1: no limit). */
+/* The same, without its input, once it is done, or when max_wait_ns have passed (-1: no limit).
+ * NULL if the callback came within the call. */
 struct orchestrator_wait *orchestrator_wait(struct orchestrator *o, struct slice org,
                                             struct slice id, int64_t max_wait_ns,
                                             orchestrator_got *done, void *arg);

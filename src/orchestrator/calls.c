@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Calls as they come over the wire, whether in a Dispatch, a poll or a tail call: checked by the
+ * same rules, and turned into what the engine takes. What this version cannot do is refused by
+ * name: a call that waits for nothing, or forgets its priority in silence, is worse than an error.
+ */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "orchestrator/inner.h"
+
+int call_clip(const char *text)
+{
+    size_t len = strnlen(text, 100);
+
+    return (int)slice_utf8_prefix(slice(text, len));
+}
+
+static int check_extensions(const wire_call *call, struct error *err)
+{
+    const char *name = call->not_before ? "not_before"
+                       : call->priority ? "priority"
+                       : call->key[0]   ? "key"
+                                        : NULL;
+
+    if (!name)
+        return 0;
+    return error_set(err, CODE_INVALID_ARGUMENT,
+                     "%s is not supported by this version: leave it out", name);
+}
+
+static int check_endpoint(const char *endpoint, bool required, struct error *err)
+{
+    int code;
+
+    if (!endpoint[0])
+        return required ? error_set(err, CODE_INVALID_ARGUMENT,
+                                    "endpoint is required: the URL of the application that has "
+                                    "the function, such as http://localhost:8000")
+                        : 0;
+    code = wire_endpoint_check(slice_str(endpoint), err);
+    if (!code && strncmp(endpoint, "event:", 6) == 0)
+        code = error_set(err, CODE_UNIMPLEMENTED, "event: calls come with a later version");
+    return code;
+}
+
+static int check_function(const char *function, struct error *err)
+{
+    if (!function[0])
+        return error_set(err, CODE_INVALID_ARGUMENT, "function is required");
+    if (wire_function_valid(slice_str(function)))
+        return 0;
+    return error_set(err, CODE_INVALID_ARGUMENT,
+                     "'%.*s' is no function name: a letter or '_', then letters, digits and "
+                     "'_', '.', '<', '>', 1,024 characters at most",
+                     call_clip(function), function);
+}
+
+int call_to_spec(const struct call_limits *limits, const wire_call *call, bool endpoint_required,
+                 struct engine_spec *spec, struct error *err)
+{
+    struct engine_spec s = {.function = slice_str(call->function),
+                            .endpoint = slice_str(call->endpoint),
+                            .version = slice_str(call->version),
+                            .correlation_id = call->correlation_id};
+    int code = check_function(call->function, err);
+
+    if (!code)
+        code = check_endpoint(call->endpoint, endpoint_required, err);
+    if (!code)
+        code = check_extensions(call, err);
+    if (code)
+        return code;
+    if (s.version.len > 1024)
+        return error_set(err, CODE_INVALID_ARGUMENT, "version is longer than 1,024 bytes");
+    if (call->expiration)
+        s.expiration_ns = wire_duration_ns(call->expiration);
+    if (s.expiration_ns < 0)
+        return error_set(err, CODE_INVALID_ARGUMENT, "expiration is negative");
+    if (call->input) {
+        size_t len = protobuf_c_message_get_packed_size(&call->input->base);
+
+        if (len > limits->payload_max)
+            return error_set(err, CODE_INVALID_ARGUMENT,
+                             "input has %zu bytes, more than the %zu that are allowed", len,
+                             limits->payload_max);
+        s.input = wire_pack_blob(call->input);
+        if (!s.input)
+            return error_memory(err);
+    }
+    *spec = s;
+    return 0;
+}
+
+int call_to_specs(const struct call_limits *limits, wire_call *const *calls, size_t count,
+                  bool endpoint_required, struct engine_spec **specs, struct error *err)
+{
+    struct engine_spec *list = calloc(count ? count : 1, sizeof *list);
+    struct error why = {0};
+
+    if (!list)
+        return error_memory(err);
+    for (size_t i = 0; i < count; i++) {
+        const wire_call *call = calls[i];
+        int code = call_to_spec(limits, call, endpoint_required, &list[i], &why);
+
+        if (!code)
+            continue;
+        if (code != CODE_RESOURCE_EXHAUSTED && call->function[0])
+            error_set(&why, code, "calls[%zu] (function '%.*s'): %s", i, call_clip(call->function),
+                      call->function, why.message);
+        else if (code != CODE_RESOURCE_EXHAUSTED)
+            error_set(&why, code, "calls[%zu]: %s", i, why.message);
+        call_free_specs(list, i);
+        return error_set(err, code, "%s", why.message);
+    }
+    *specs = list;
+    return 0;
+}
+
+void call_free_specs(struct engine_spec *specs, size_t count)
+{
+    if (!specs)
+        return;
+    for (size_t i = 0; i < count; i++)
+        blob_unref(specs[i].input);
+    free(specs);
+}

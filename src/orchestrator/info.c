@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What people are told of a call: its row in words of the API. */
+#include "orchestrator/inner.h"
+
+static Dispatch__V1__State state_of(enum call_state state)
+{
+    switch (state) {
+    case CALL_READY:
+        return DISPATCH__V1__STATE__STATE_READY;
+    case CALL_WAITING:
+        return DISPATCH__V1__STATE__STATE_WAITING;
+    case CALL_RUNNING:
+        return DISPATCH__V1__STATE__STATE_RUNNING;
+    case CALL_SUSPENDED:
+        return DISPATCH__V1__STATE__STATE_SUSPENDED;
+    case CALL_DONE:
+        return DISPATCH__V1__STATE__STATE_DONE;
+    default:
+        return DISPATCH__V1__STATE__STATE_UNSPECIFIED;
+    }
+}
+
+/* NULL for no memory; a time that never comes is left out by the callers. */
+static wire_timestamp *make_time(struct arena *arena, int64_t ns)
+{
+    wire_timestamp *t = arena_alloc(arena, sizeof *t);
+
+    if (!t)
+        return NULL;
+    google__protobuf__timestamp__init(t);
+    wire_set_time(t, ns);
+    return t;
+}
+
+static bool set_times(struct arena *arena, const struct engine_row *row,
+                      Dispatch__V1__CallInfo *info)
+{
+    info->creation_time = make_time(arena, row->created);
+    info->expiration_time = make_time(arena, row->expires);
+    if (!info->creation_time || !info->expiration_time)
+        return false;
+    if (row->state == CALL_DONE)
+        return (info->done_time = make_time(arena, row->done)) != NULL;
+    if (row->state == CALL_READY || row->state == CALL_RUNNING || row->due == TIME_NEVER)
+        return true;
+    return (info->due_time = make_time(arena, row->due)) != NULL;
+}
+
+static bool set_texts(struct arena *arena, uint64_t tag, const struct engine_row *row,
+                      Dispatch__V1__CallInfo *info)
+{
+    info->dispatch_id = result_id(arena, tag, row->id);
+    info->parent_dispatch_id = result_id(arena, tag, row->parent);
+    info->root_dispatch_id = result_id(arena, tag, row->root ? row->root : row->id);
+    info->function = arena_dup(arena, row->function);
+    info->endpoint = arena_dup(arena, row->endpoint);
+    return info->dispatch_id && info->parent_dispatch_id && info->root_dispatch_id &&
+           info->function && info->endpoint;
+}
+
+int info_build(struct arena *arena, uint64_t tag, const struct info_parts *parts,
+               Dispatch__V1__CallInfo **out, struct error *err)
+{
+    const struct engine_row *row = parts->row;
+    Dispatch__V1__CallInfo *info = arena_alloc(arena, sizeof *info);
+    bool done = row->state == CALL_DONE;
+    int code = 0;
+
+    if (!info)
+        return error_memory(err);
+    dispatch__v1__call_info__init(info);
+    if (!set_texts(arena, tag, row, info) || !set_times(arena, row, info))
+        return error_memory(err);
+    info->state = state_of(row->state);
+    info->status = (Dispatch__Sdk__V1__Status)(done ? row->status : row->last_status);
+    info->generation = row->generation;
+    info->attempts = row->attempts;
+    info->resumes = row->resumes;
+    info->outstanding = row->outstanding;
+    if (done && parts->result)
+        code = result_build(arena, tag, row, parts->result, &info->result, err);
+    if (!code && parts->input.data)
+        code =
+            wire_unpack(&google__protobuf__any__descriptor, parts->input, arena, &info->input, err);
+    if (!code && parts->last_error.data)
+        code = wire_unpack(&dispatch__sdk__v1__error__descriptor, parts->last_error, arena,
+                           &info->last_error, err);
+    if (!code)
+        *out = info;
+    return code;
+}

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What the files of this room share, and nobody else sees. */
+#ifndef ORCHESTRATOR_INNER_H
+#define ORCHESTRATOR_INNER_H
+
+#include "base/heap.h"
+#include "base/id.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "orchestrator/orchestrator.h"
+#include "store/async.h"
+
+/* One orchestrator is one partition, and so far there is but one. */
+#define PARTITION 0
+
+/* Requests held at the same time, of each kind; past it, CODE_RESOURCE_EXHAUSTED. */
+#define REQUESTS_MAX ((size_t)1 << 20)
+
+/* --- cache.c: recent payloads and results ------------------------------------------------------
+ */
+
+/*
+ * Rows of TABLE_PAYLOAD and TABLE_DONE as last committed, and, in a place of their own, the last
+ * errors of calls that are retried (CACHE_ERRORS), which no table keeps. Bounded by bytes; the
+ * least recently used goes first. A row that is not here is to be read from the store.
+ */
+enum cache_kind { CACHE_PAYLOAD, CACHE_DONE, CACHE_ERRORS, CACHE_KINDS };
+
+struct cache {
+    struct map maps[CACHE_KINDS]; /* (key, sub) to struct cache_entry */
+    struct list recent;           /* first: the most recently used */
+    size_t bytes, max;
+    uint64_t hits, misses;
+};
+
+void cache_init(struct cache *c, size_t max);
+void cache_clear(struct cache *c); /* forgets everything, the counts excepted */
+void cache_free(struct cache *c);
+/* Replaces what was there; may well keep nothing. Takes a reference of its own. */
+void cache_put(struct cache *c, enum cache_kind kind, uint64_t key, uint32_t sub,
+               struct blob *blob);
+void cache_drop(struct cache *c, enum cache_kind kind, uint64_t key, uint32_t sub);
+/* A reference for the caller, or NULL. */
+struct blob *cache_get(struct cache *c, enum cache_kind kind, uint64_t key, uint32_t sub);
+/* Takes over what a batch, now durable, changed. */
+void cache_batch(struct cache *c, const struct batch *batch);
+
+/* --- calls.c: a call as the wire has it, checked, for the engine -------------------------------
+ */
+
+struct call_limits {
+    size_t payload_max, state_max;
+    size_t calls_max; /* of one poll */
+};
+
+/* How much of a text of others' may stand in a message: its first 100 bytes, never half a
+ * character. For "%.*s". */
+int call_clip(const char *text);
+
+/*
+ * Checks a call and fills *spec, whose strings are views into `call`; spec->input has one
+ * reference, the caller's. CODE_INVALID_ARGUMENT, CODE_UNIMPLEMENTED, CODE_RESOURCE_EXHAUSTED (no
+ * memory).
+ */
+int call_to_spec(const struct call_limits *limits, const wire_call *call, bool endpoint_required,
+                 struct engine_spec *spec, struct error *err);
+/* The same for each of `count` calls, in an array of the caller's for call_free_specs; messages
+ * start with the index: "calls[2]: ...". */
+int call_to_specs(const struct call_limits *limits, wire_call *const *calls, size_t count,
+                  bool endpoint_required, struct engine_spec **specs, struct error *err);
+void call_free_specs(struct engine_spec *specs, size_t count);
+
+/* --- answers.c: what an endpoint said, for the engine ------------------------------------------
+ */
+
+/* A packed Error; NULL: no memory. */
+struct blob *answer_error(const char *type, const char *message);
+
+/* Each fills all but call, generation, attempt and group of *answer, to be given to answer_free.
+ * They cannot fail: without memory, the answer is that the run is made again. */
+void answer_from_response(const struct call_limits *limits, const wire_run_response *response,
+                          struct engine_answer *answer);
+void answer_from_failure(const struct run_failure *failure, struct engine_answer *answer);
+void answer_free(struct engine_answer *answer);
+
+/* --- result.c, info.c: rows for people and parents ---------------------------------------------
+ */
+
+/* The text of an id, in the arena; "" for 0; NULL: no memory. */
+char *result_id(struct arena *arena, uint64_t tag, uint64_t id);
+
+/* The result of a call that is done. CODE_DATA_LOSS, CODE_RESOURCE_EXHAUSTED. */
+int result_build(struct arena *arena, uint64_t tag, const struct engine_row *row,
+                 const struct engine_result *result, wire_call_result **out, struct error *err);
+
+/* What is told of a call: its row, and the rest if it is there. */
+struct info_parts {
+    const struct engine_row *row;
+    const struct engine_result *result; /* of a call that is done */
+    struct slice input;                 /* packed Any; data NULL: none */
+    struct slice last_error;            /* packed Error; data NULL: none */
+};
+int info_build(struct arena *arena, uint64_t tag, const struct info_parts *parts,
+               Dispatch__V1__CallInfo **out, struct error *err);
+
+/* --- runs.c ------------------------------------------------------------------------------------
+ */
+
+/* An ENGINE_RUN, or an ENGINE_CANCEL_RUN, was taken. */
+void run_start(struct orchestrator *o, const struct engine_effect *effect);
+void run_cancel(struct orchestrator *o, const struct engine_effect *effect);
+/* The incarnation is over: every run is cancelled, and no answer counts. */
+void run_give_up_all(struct orchestrator *o);
+/* The orchestrator goes: runs that are still with the invoker no longer know it. */
+void run_orphan_all(struct orchestrator *o);
+
+/* --- requests.c, lookups.c ---------------------------------------------------------------------
+ */
+
+/* An ENGINE_ACCEPTED and an ENGINE_DONE were taken. */
+void request_accepted(struct orchestrator *o, void *token);
+void request_call_done(struct orchestrator *o, uint64_t id);
+/* Whatever waits for the incarnation that is over is answered with the code and the message. */
+void request_fail_pending(struct orchestrator *o, const struct error *error);
+void request_fail_waits(struct orchestrator *o, const struct error *error);
+/* Waits whose time is over. */
+void request_tick(struct orchestrator *o, int64_t now);
+int64_t request_next_due(const struct orchestrator *o);
+
+/* The number in an id of ours; else CODE_NOT_FOUND. */
+int request_id(const struct orchestrator *o, struct slice text, uint64_t *id, struct error *err);
+int request_not_known(struct error *err, struct slice text);
+/* CODE_UNAVAILABLE and why, unless requests can be taken. */
+int request_check_open(const struct orchestrator *o, struct error *err);
+
+/* The committed rows of one call, read on a store thread. */
+struct lookup {
+    struct store_job job;
+    struct orchestrator *o;
+    uint64_t id;
+    char text[ID_TEXT_LEN + 1];
+    struct slice org;
+    bool with_input; /* read that too */
+    struct blob *call, *done, *input;
+    void (*ended)(struct lookup *lookup); /* with job.code and job.error */
+};
+
+void lookup_init(struct lookup *l, struct orchestrator *o, uint64_t id, struct slice org,
+                 void (*ended)(struct lookup *lookup));
+void lookup_start(struct lookup *l);
+void lookup_drop(struct lookup *l); /* the blobs */
+/* Of what was read: CODE_NOT_FOUND if it is nobody's, or another organization's. */
+int lookup_info(struct lookup *l, struct arena *arena, Dispatch__V1__CallInfo **info,
+                struct error *err);
+
+/* --- orchestrator.c ----------------------------------------------------------------------------
+ */
+
+enum life {
+    LIFE_CLOSED,  /* until reopen_at, or until the commit under way has ended */
+    LIFE_OPENING, /* a fence and a load are under way */
+    LIFE_OPEN,
+};
+
+struct opening {
+    struct store_job job;
+    struct engine_config config;
+    size_t ballast;
+    uint64_t epoch;        /* out */
+    struct engine *engine; /* out */
+};
+
+struct commit {
+    struct store_job job;
+    const struct batch *batch;
+    uint64_t epoch;
+    bool busy;
+};
+
+struct orchestrator {
+    struct orchestrator_options options;
+    struct call_limits limits;
+    struct store_async *async;
+    uint64_t tag;
+
+    enum life life;
+    bool stepping, draining, destroying;
+    char trouble[ERROR_MESSAGE_MAX]; /* of the last crash or opening */
+    struct engine *engine; /* while open; and closed, as long as a commit reads its batch */
+    uint64_t epoch, openings;
+    struct opening opening;
+    struct commit commit;
+    bool dirty; /* the engine was told something since it last had nothing to write */
+    int64_t reopen_at, backoff_ns;
+    size_t ballast;
+
+    struct cache cache;
+
+    struct list runs; /* struct run: all that are not answered, of any incarnation */
+    size_t run_count;
+    struct map runs_by_attempt; /* of this incarnation */
+
+    struct list pending; /* struct pending: accepted by the engine, not durable yet */
+    struct list waits;   /* struct orchestrator_wait */
+    struct map waits_by_id;
+    struct heap deadlines;
+    size_t wait_count, lookup_count;
+
+    uint64_t recovered, commits, commit_failures, committed_bytes;
+};
+
+/* True while events may be given to the engine. */
+bool orchestrator_engine_open(const struct orchestrator *o);
+void orchestrator_answer(struct orchestrator *o, const struct engine_answer *answer);
+
+#endif
