@@ -75,18 +75,8 @@ static void join_parent(struct engine *e, struct call *c)
     if (!parent || parent->state == CALL_DONE || parent->generation != c->parent_generation)
         return;
     c->parent = parent;
-    if (c->state != CALL_DONE) {
-        list_append(&parent->children, &c->sibling);
-        parent->outstanding++;
-        return;
-    }
-    /* In the order they finished: mostly this is the end of the list. */
-    struct list *after = parent->inbox.prev;
-
-    while (after != &parent->inbox && LIST_ENTRY(after, struct call, sibling)->finish > c->finish)
-        after = after->prev;
-    list_insert_after(after, &c->sibling);
-    parent->inbox_count++;
+    list_append(&parent->children, &c->sibling);
+    parent->outstanding++;
 }
 
 int engine_load_call(struct engine *e, uint64_t key, struct slice value, struct error *err)
@@ -94,7 +84,6 @@ int engine_load_call(struct engine *e, uint64_t key, struct slice value, struct 
     static const enum move moves[] = {
         [CALL_READY] = MOVE_LOADED_READY,
         [CALL_WAITING] = MOVE_LOADED_WAITING,
-        [CALL_SUSPENDED] = MOVE_LOADED_SUSPENDED,
         [CALL_DONE] = MOVE_LOADED_DONE,
     };
     struct engine_row r;
@@ -109,31 +98,73 @@ int engine_load_call(struct engine *e, uint64_t key, struct slice value, struct 
         return error_set(err, CODE_DATA_LOSS, "row of call %llu cannot be",
                          (unsigned long long)key);
     c = call_new(e);
-    if (!c || !fill(e, c, &r) || !map_set(&e->calls, key, c) || !heap_reserve(&e->timers, 1))
+    if (!c || !fill(e, c, &r) || !map_set(&e->calls, key, c))
         return error_memory(err); /* the engine is destroyed after a failed load */
     if (key >= e->next_id)
         e->next_id = key + 1;
     if (r.finish >= e->next_finish)
         e->next_finish = r.finish + 1;
-    /* The lists that the state's invariant speaks of are complete only in engine_loaded: a
-     * suspended call is checked there. */
-    c->state = (uint8_t)r.state;
     join_parent(e, c);
-    c->state = CALL_STATES;
-    if (r.state != CALL_SUSPENDED)
+    if (r.state != CALL_SUSPENDED) /* whose children are known only when all is read: go_on */
         call_move(e, c, moves[r.state]);
-    else
-        list_append(&e->open->ready, &c->queue);
     return CODE_OK;
 }
 
-/* A call whose lists are complete goes on. */
+static int by_id(const void *a, const void *b)
+{
+    const struct call *x = *(struct call *const *)a, *y = *(struct call *const *)b;
+
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+static int by_finish(const void *a, const void *b)
+{
+    const struct call *x = *(struct call *const *)a, *y = *(struct call *const *)b;
+
+    return x->finish < y->finish ? -1 : x->finish > y->finish;
+}
+
+static uint32_t collect(const struct engine *e, struct call **all)
+{
+    uint32_t pos = 0, n = 0;
+
+    while ((all[n] = map_next(&e->calls, &pos, NULL)))
+        n++;
+    return n;
+}
+
+/* Ends that were not delivered, in the order they finished. */
+static void deliver_ends(struct engine *e, struct call **all, uint32_t n)
+{
+    uint32_t done = 0;
+
+    for (uint32_t i = 0; i < n; i++)
+        if (all[i]->state == CALL_DONE)
+            all[done++] = all[i];
+    qsort(all, done, sizeof *all, by_finish);
+    for (uint32_t i = 0; i < done; i++) {
+        struct call *c = all[i];
+
+        if (!c->parent) {
+            call_forget(e, c); /* its parent ended or restarted before it could take the result */
+            continue;
+        }
+        list_remove(&c->sibling);
+        c->parent->outstanding--;
+        list_append(&c->parent->inbox, &c->sibling);
+        c->parent->inbox_count++;
+    }
+}
+
+/* A live call whose children are known goes on. */
 static void go_on(struct engine *e, struct call *c, int64_t now)
 {
-    if (c->state == CALL_DONE) {
-        if (!c->parent)
-            call_forget(e, c); /* its parent ended or restarted before it could take the result */
-        return;
+    if (c->state == CALL_STATES) {
+        /* Nothing to wait for: its last children's results were dropped as of another generation,
+         * say. It is resumed with what there is. */
+        if (c->due == TIME_NEVER && !c->outstanding && !c->inbox_count)
+            c->due = now;
+        call_move(e, c, MOVE_LOADED_SUSPENDED);
     }
     if (c->state == CALL_WAITING && c->due < now && c->expires > now)
         c->due =
@@ -145,37 +176,21 @@ static void go_on(struct engine *e, struct call *c, int64_t now)
         call_wake(e, c);
 }
 
-/* A suspended call that waits for nothing (its last children's ends were taken by a commit that
- * made them orphans, say) is to be resumed now. */
-static void suspend_loaded(struct engine *e, struct call *c, int64_t now)
-{
-    if (c->due == TIME_NEVER && !c->outstanding && !c->inbox_count)
-        c->due = now;
-    call_move(e, c, MOVE_LOADED_SUSPENDED);
-}
-
-static int by_id(const void *a, const void *b)
-{
-    const struct call *x = *(struct call *const *)a, *y = *(struct call *const *)b;
-
-    return x->id < y->id ? -1 : x->id > y->id;
-}
-
 int engine_loaded(struct engine *e, int64_t now, struct error *err)
 {
-    uint32_t pos = 0, n = 0;
-    struct call **all = malloc((e->calls.len + 1) * sizeof *all), *c;
-    struct list *it;
+    struct call **all = malloc((e->calls.len + 1) * sizeof *all);
+    uint32_t n;
 
-    if (!all)
+    if (!all || !heap_reserve(&e->timers, e->calls.len)) {
+        free(all);
         return error_memory(err);
-    while ((it = list_pop(&e->open->ready)))
-        suspend_loaded(e, LIST_ENTRY(it, struct call, queue), now);
-    while ((c = map_next(&e->calls, &pos, NULL)))
-        all[n++] = c;
+    }
+    deliver_ends(e, all, collect(e, all));
+    n = collect(e, all);
     qsort(all, n, sizeof *all, by_id); /* oldest first, whatever the table's order */
     for (uint32_t i = 0; i < n; i++)
-        go_on(e, all[i], now);
+        if (all[i]->state != CALL_DONE)
+            go_on(e, all[i], now);
     free(all);
     if (e->failed)
         return error_memory(err);

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Rows: a golden row of each version that was ever written, round trips, and every damage. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "engine/row.h"
+
+static const struct engine_row full = {
+    .id = 300,
+    .parent = 299,
+    .root = 7,
+    .correlation_id = UINT64_MAX,
+    .generation = 3,
+    .parent_generation = 2,
+    .depth = 5,
+    .org = {"default", 7},
+    .function = {"count", 5},
+    .endpoint = {"http://h:1", 10},
+    .version = {"v1", 2},
+    .created = 1000,
+    .expires = 2000,
+    .due = TIME_NEVER,
+    .state = CALL_DONE,
+    .fresh = true,
+    .has_input = true,
+    .failures = 4,
+    .restarts = 1,
+    .attempts = 1000000,
+    .resumes = 2,
+    .last_status = STATUS_THROTTLED,
+    .min_results = 1,
+    .max_results = 10,
+    .outstanding = 0,
+    .state_arm = 2,
+    .state_chunks = 1,
+    .state_hash = 0x0123456789abcdef,
+    .state_len = 77,
+    .finish = 12,
+    .result_len = 3,
+    .status = STATUS_OK,
+    .end = END_ANSWER,
+    .done = 1999,
+};
+
+/* Version 1, as written by 0.1.0: DONE row of `full` with the output "abc". */
+static const char golden[] =
+    "01230403"                       /* version, flags, state, last status */
+    "02"                             /* state arm */
+    "ac02ab0207ffffffffffffffffff01" /* id, parent, root, correlation id */
+    "030205"                         /* generations, depth */
+    "0764656661756c7405636f756e740a687474703a2f2f683a31027631" /* strings */
+    "d00fa01f"                                                 /* created, expires */
+    "0401c0843d02010a0001"                                     /* progress */
+    "efcdab89674523014d"                                       /* state hash and length */
+    "01000c039e1f"                                             /* the end */
+    "0103616263";                                              /* the result */
+
+static size_t unhex(const char *hex, uint8_t *out)
+{
+    size_t n = 0;
+
+    for (; hex[0]; hex += 2, n++) {
+        unsigned high = (unsigned)(hex[0] <= '9' ? hex[0] - '0' : hex[0] - 'a' + 10);
+        unsigned low = (unsigned)(hex[1] <= '9' ? hex[1] - '0' : hex[1] - 'a' + 10);
+
+        out[n] = (uint8_t)(high << 4 | low);
+    }
+    return n;
+}
+
+static void test_golden(void **state)
+{
+    struct engine_result result = {.has_output = true, .output = slice_str("abc")}, back;
+    struct engine_row row;
+    struct error err;
+    struct buf b;
+    uint8_t expected[sizeof golden];
+    size_t len = unhex(golden, expected);
+
+    (void)state;
+    buf_init(&b, 1000);
+    row_encode_done(&b, &full, &result);
+    assert_int_equal(b.len, len);
+    assert_memory_equal(b.data, expected, len);
+    buf_free(&b);
+    assert_int_equal(row_decode_done(slice(expected, len), &row, &back, &err), 0);
+    assert_int_equal(row.id, 300);
+    assert_true(row.correlation_id == UINT64_MAX);
+    assert_true(slice_eq_str(row.function, "count") && slice_eq_str(row.version, "v1"));
+    assert_true(row.attempts == 1000000 && row.due == TIME_NEVER && row.done == 1999);
+    assert_true(row.fresh && row.has_input && !row.has_poll_error && !row.poll_timer);
+    assert_true(back.has_output && !back.has_error && slice_eq_str(back.output, "abc"));
+}
+
+static void test_every_truncation_is_data_loss(void **state)
+{
+    uint8_t bytes[sizeof golden];
+    size_t len = unhex(golden, bytes);
+    struct engine_result result;
+    struct engine_row row;
+    struct error err;
+
+    (void)state;
+    for (size_t cut = 0; cut < len; cut++)
+        assert_int_equal(row_decode_done(slice(bytes, cut), &row, &result, &err), CODE_DATA_LOSS);
+    bytes[len] = 0; /* left over */
+    assert_int_equal(row_decode_done(slice(bytes, len + 1), &row, &result, &err), CODE_DATA_LOSS);
+}
+
+static void test_impossible_values(void **state)
+{
+    static const struct {
+        size_t at;
+        uint8_t value;
+        int code;
+    } damages[] = {
+        {0, 2, CODE_FAILED_PRECONDITION},                            /* a later version */
+        {0, 0, CODE_DATA_LOSS},           {1, 0xff, CODE_DATA_LOSS}, /* flags */
+        {1, 0x03, CODE_DATA_LOSS}, /* done by its state, not by its flags */
+        {2, CALL_STATES, CODE_DATA_LOSS}, {3, STATUS_COUNT, CODE_DATA_LOSS},
+        {20, 0, CODE_DATA_LOSS}, /* generation 0 */
+    };
+    uint8_t bytes[sizeof golden];
+    struct engine_result result;
+    struct engine_row row;
+    struct error err;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof damages / sizeof *damages; i++) {
+        size_t len = unhex(golden, bytes);
+
+        bytes[damages[i].at] = damages[i].value;
+        assert_int_equal(row_decode_done(slice(bytes, len), &row, &result, &err), damages[i].code);
+    }
+}
+
+static void test_live_rows(void **state)
+{
+    struct engine_row live = full, row;
+    struct error err;
+    struct buf b;
+    struct slice in;
+
+    (void)state;
+    live.state = CALL_SUSPENDED;
+    live.fresh = false;
+    live.poll_timer = live.has_poll_error = true;
+    live.due = -5;
+    buf_init(&b, 1000);
+    row_encode(&b, &live);
+    in = buf_slice(&b);
+    assert_int_equal(row_decode(&in, &row, &err), 0);
+    assert_int_equal(in.len, 0);
+    assert_true(row.due == -5 && row.poll_timer && row.has_poll_error && !row.fresh);
+    assert_int_equal(row.finish, 0); /* ends are written of ended calls only */
+    buf_free(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_golden),
+        cmocka_unit_test(test_every_truncation_is_data_loss),
+        cmocka_unit_test(test_impossible_values),
+        cmocka_unit_test(test_live_rows),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
