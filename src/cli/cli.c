@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Parsing and help, both from the tables. An error names what was wrong, says what was probably
+ * meant, and where to read on.
+ */
+#include "cli/cli.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Longer names are near to nothing. */
+#define NAME_MAX_BYTES 32
+/* More edits than this, or than a third of the word, make another word. */
+#define EDITS_MAX 3
+
+const struct cli_command *const cli_commands[] = {&cli_server, &cli_version, &cli_help, NULL};
+
+const struct cli_command *cli_find(const char *name)
+{
+    for (size_t i = 0; cli_commands[i]; i++) {
+        if (strcmp(cli_commands[i]->name, name) == 0)
+            return cli_commands[i];
+    }
+    return NULL;
+}
+
+/* --- what was meant -------------------------------------------------------------------------- */
+
+static size_t min3(size_t a, size_t b, size_t c)
+{
+    size_t least = a < b ? a : b;
+
+    return least < c ? least : c;
+}
+
+/* How many letters are to be added, dropped or changed to make one of the other. */
+static size_t edits(const char *a, const char *b)
+{
+    size_t row[NAME_MAX_BYTES + 1], len_a = strlen(a), len_b = strlen(b);
+
+    if (len_a > NAME_MAX_BYTES || len_b > NAME_MAX_BYTES)
+        return SIZE_MAX;
+    for (size_t j = 0; j <= len_b; j++)
+        row[j] = j;
+    for (size_t i = 1; i <= len_a; i++) {
+        size_t diagonal = row[0];
+
+        row[0] = i;
+        for (size_t j = 1; j <= len_b; j++) {
+            size_t above = row[j];
+
+            row[j] = min3(above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1]));
+            diagonal = above;
+        }
+    }
+    return row[len_b];
+}
+
+static bool near(const char *typed, const char *name, size_t *least)
+{
+    size_t n = edits(typed, name);
+    bool prefix = strlen(typed) >= 3 && strncmp(typed, name, strlen(typed)) == 0;
+
+    if (prefix)
+        n = 0;
+    if (n > EDITS_MAX || (n > 1 && 3 * n > strlen(name) + 2) || n >= *least)
+        return false;
+    *least = n;
+    return true;
+}
+
+const struct cli_command *cli_nearest(const char *name)
+{
+    const struct cli_command *found = NULL;
+    size_t least = SIZE_MAX;
+
+    for (size_t i = 0; cli_commands[i]; i++) {
+        if (near(name, cli_commands[i]->name, &least))
+            found = cli_commands[i];
+    }
+    return found;
+}
+
+static const struct cli_option *nearest_option(const struct cli_command *command, const char *name)
+{
+    const struct cli_option *found = NULL;
+    size_t least = SIZE_MAX;
+
+    for (const struct cli_option *o = command->options; o && o->name; o++) {
+        if (near(name, o->name, &least))
+            found = o;
+    }
+    return found;
+}
+
+/* --- saying ---------------------------------------------------------------------------------- */
+
+int cli_usage(const struct cli_command *command, const char *format, ...)
+{
+    va_list args;
+
+    fputs("dispatch: ", stderr);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    if (command)
+        fprintf(stderr, "\nTry: dispatch help %s\n", command->name);
+    else
+        fputs("\nTry: dispatch help\n", stderr);
+    return CLI_USAGE;
+}
+
+int cli_fail(const char *format, ...)
+{
+    va_list args;
+
+    fputs("dispatch: ", stderr);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputc('\n', stderr);
+    return CLI_FAILURE;
+}
+
+static void print_options(FILE *to, const struct cli_option *options)
+{
+    static const struct cli_option help = {"help", NULL, "print this"};
+
+    fputs("\nOptions:\n", to);
+    for (const struct cli_option *o = options ? options : &help; o; o = o == &help ? NULL : o + 1) {
+        if (!o->name)
+            o = &help;
+        fprintf(to, "  --%s%s%s\n", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
+        for (const char *line = o->help; *line;) {
+            size_t len = strcspn(line, "\n");
+
+            fprintf(to, "        %.*s\n", (int)len, line);
+            line += len + (line[len] == '\n');
+        }
+    }
+}
+
+static void print_program_help(FILE *to)
+{
+    fputs("Dispatch makes ordinary functions durable: a call is recorded before it is\n"
+          "acknowledged, run at least once, retried when it fails for a passing reason,\n"
+          "and its result delivered.\n"
+          "\n"
+          "Usage: dispatch COMMAND [OPTION...]\n"
+          "\n"
+          "Commands:\n",
+          to);
+    for (size_t i = 0; cli_commands[i]; i++)
+        fprintf(to, "  %-10s %s\n", cli_commands[i]->name, cli_commands[i]->summary);
+    fputs("\n`dispatch help COMMAND` explains one of them.\n"
+          "\n"
+          "Exit status: 0 success; 1 failure; 2 the command line is wrong;\n"
+          "128 + N ended by signal N.\n",
+          to);
+}
+
+void cli_print_help(FILE *to, const struct cli_command *command)
+{
+    if (!command) {
+        print_program_help(to);
+        return;
+    }
+    fprintf(to, "dispatch %s: %s\n\nUsage: dispatch %s%s%s\n", command->name, command->summary,
+            command->name, command->usage[0] ? " " : "", command->usage);
+    print_options(to, command->options);
+    if (command->details)
+        fprintf(to, "\n%s", command->details);
+}
+
+/* --- reading --------------------------------------------------------------------------------- */
+
+static const struct cli_option *find_option(const struct cli_command *command, const char *name,
+                                            size_t len)
+{
+    for (const struct cli_option *o = command->options; o && o->name; o++) {
+        if (strlen(o->name) == len && memcmp(o->name, name, len) == 0)
+            return o;
+    }
+    return NULL;
+}
+
+static enum cli_next unknown_option(const struct cli_command *command, const char *text, size_t len)
+{
+    char name[NAME_MAX_BYTES * 2];
+    const struct cli_option *meant;
+
+    snprintf(name, sizeof name, "%.*s", (int)len, text);
+    meant = nearest_option(command, name);
+    if (meant)
+        cli_usage(command, "%s has no option --%s: did you mean --%s?", command->name, name,
+                  meant->name);
+    else
+        cli_usage(command, "%s has no option --%s", command->name, name);
+    return CLI_NEXT_ERROR;
+}
+
+static enum cli_next read_option(const struct cli_command *command, int argc, char **argv, int *at,
+                                 struct cli_arg *arg)
+{
+    const char *text = argv[(*at)++] + 2;
+    size_t len = strcspn(text, "=");
+    const struct cli_option *option = find_option(command, text, len);
+
+    if (!option)
+        return unknown_option(command, text, len);
+    arg->option = option;
+    arg->value = text[len] == '=' ? text + len + 1 : NULL;
+    if (!option->arg && arg->value) {
+        cli_usage(command, "--%s takes no value", option->name);
+        return CLI_NEXT_ERROR;
+    }
+    if (option->arg && !arg->value) {
+        if (*at == argc) {
+            cli_usage(command, "--%s needs a value: --%s %s", option->name, option->name,
+                      option->arg);
+            return CLI_NEXT_ERROR;
+        }
+        arg->value = argv[(*at)++];
+    }
+    return CLI_NEXT_ARG;
+}
+
+enum cli_next cli_next(const struct cli_command *command, int argc, char **argv, int *at,
+                       struct cli_arg *arg)
+{
+    const char *text;
+
+    *arg = (struct cli_arg){0};
+    if (*at >= argc)
+        return CLI_NEXT_END;
+    text = argv[*at];
+    if (strcmp(text, "--help") == 0 || strcmp(text, "-h") == 0) {
+        cli_print_help(stdout, command);
+        return CLI_NEXT_HELP;
+    }
+    if (strncmp(text, "--", 2) == 0 && text[2])
+        return read_option(command, argc, argv, at, arg);
+    if (text[0] == '-' && text[1] && text[1] != '-') {
+        cli_usage(command, "%s has no option %s: options begin with two dashes", command->name,
+                  text);
+        return CLI_NEXT_ERROR;
+    }
+    if (strcmp(text, "--") == 0 && ++*at == argc)
+        return CLI_NEXT_END;
+    arg->value = argv[(*at)++];
+    return CLI_NEXT_ARG;
+}
+
+bool cli_duration(const char *text, uint32_t *ms)
+{
+    static const struct {
+        const char *name;
+        uint64_t ms;
+    } units[] = {{"ms", 1}, {"s", 1000}, {"", 1000}, {"m", 60000}, {"h", 3600000}};
+    uint64_t number = 0;
+    const char *p = text;
+
+    for (; *p >= '0' && *p <= '9' && number <= UINT32_MAX; p++)
+        number = number * 10 + (uint64_t)(*p - '0');
+    if (p == text || number > UINT32_MAX)
+        return false;
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+        if (strcmp(p, units[i].name) == 0 && number * units[i].ms <= UINT32_MAX) {
+            *ms = (uint32_t)(number * units[i].ms);
+            return true;
+        }
+    }
+    return false;
+}

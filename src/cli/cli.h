@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The command line: a table of commands, each with a table of its options, from which both the
+ * parsing and the help are made.
+ *
+ * Exit statuses: 0 success, 1 failure, 2 the command line is wrong, 128 + N ended by signal N.
+ */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define CLI_OK      0
+#define CLI_FAILURE 1
+#define CLI_USAGE   2
+
+struct cli_option {
+    const char *name; /* without the dashes */
+    const char *arg;  /* what follows it, as help shows it; NULL: nothing does */
+    const char *help; /* lines of at most 70 characters, separated by '\n' */
+};
+
+struct cli_command {
+    const char *name;
+    const char *usage;                /* behind the name */
+    const char *summary;              /* one line */
+    const char *details;              /* examples, environment; ends with a newline; or NULL */
+    const struct cli_option *options; /* ended by a NULL name; NULL: none */
+    int (*run)(const struct cli_command *self, int argc, char **argv);
+};
+
+/* All commands, ended by NULL. */
+extern const struct cli_command *const cli_commands[];
+
+const struct cli_command *cli_find(const char *name); /* NULL if there is none */
+/* The command that was probably meant; NULL if none is near. */
+const struct cli_command *cli_nearest(const char *name);
+void cli_print_help(FILE *to, const struct cli_command *command); /* NULL: of the whole program */
+
+/* What stands at one place of a command line. */
+struct cli_arg {
+    const struct cli_option *option; /* NULL: an argument that is no option */
+    const char *value;               /* of the option, or the argument */
+};
+
+enum cli_next { CLI_NEXT_ARG, CLI_NEXT_END, CLI_NEXT_HELP, CLI_NEXT_ERROR };
+
+/*
+ * Reads what is at argv[*at] (start with 0) and moves on. --name VALUE and --name=VALUE; "--" ends
+ * the options. --help prints the help; what is wrong is said on stderr: the command then returns
+ * CLI_OK or CLI_USAGE.
+ */
+enum cli_next cli_next(const struct cli_command *command, int argc, char **argv, int *at,
+                       struct cli_arg *arg);
+
+/* Says on stderr what is wrong and where there is help; returns CLI_USAGE. */
+int cli_usage(const struct cli_command *command, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* Says on stderr what failed; returns CLI_FAILURE. */
+int cli_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* "250ms", "10s", "5m", "2h", or a number of seconds; false for anything else or beyond 49 days. */
+bool cli_duration(const char *text, uint32_t *ms);
+
+extern const struct cli_command cli_server, cli_version, cli_help;
+
+#endif

@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * `dispatch server`: reads the options, puts a server on an event loop, and runs until a signal
+ * asks it to stop.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/state_dir.h"
+#include "server/server.h"
+
+#define DEFAULT_LISTEN "127.0.0.1:3477"
+#define DEFAULT_GRACE  10000
+
+struct settings {
+    const char *listen[SERVER_LISTEN_MAX];
+    size_t listen_count;
+    const char *store;
+    char default_store[PATH_MAX + 16];
+    struct keys keys;
+    bool insecure;
+    uint32_t run_timeout_ms, grace_ms;
+    int ready_fd; /* -1: none */
+    const char *ready_file;
+    struct log log;
+};
+
+struct running {
+    const struct settings *settings;
+    struct net_loop *loop;
+    struct server *server;
+    bool stopping;
+    int status;
+};
+
+/* --- options --------------------------------------------------------------------------------- */
+
+enum {
+    LISTEN,
+    STORE,
+    API_KEY,
+    API_KEY_FILE,
+    INSECURE,
+    RUN_TIMEOUT,
+    GRACE,
+    LOG_FORMAT,
+    LOG_LEVEL,
+    READY_FD,
+    READY_FILE,
+};
+
+static const struct cli_option options[] = {
+    [LISTEN] = {"listen", "HOST:PORT",
+                "where clients reach the API (default: " DEFAULT_LISTEN "); repeatable;\n"
+                "port 0 takes any free one; without HOST: all addresses"},
+    [STORE] = {"store", "URL",
+               "where calls are kept: sqlite:PATH, or memory: to forget them at the end\n"
+               "(default: dispatch.db in $XDG_STATE_HOME/dispatch, which is\n"
+               "~/.local/state/dispatch unless set)"},
+    [API_KEY] = {"api-key", "KEY",
+                 "a key that clients may use; repeatable (other users of the machine can\n"
+                 "see it in the list of processes: --api-key-file hides it)"},
+    [API_KEY_FILE] = {"api-key-file", "FILE",
+                      "keys that clients may use, one a line; repeatable; lines that begin\n"
+                      "with # are skipped"},
+    [INSECURE] = {"insecure", NULL,
+                  "take requests without a key; only on addresses of the loopback"},
+    [RUN_TIMEOUT] = {"run-timeout", "TIME",
+                     "how long an endpoint may take to answer one run (default: 60s)"},
+    [GRACE] = {"grace", "TIME",
+               "at the end, how long to wait for runs in flight (default: 10s); those\n"
+               "that take longer are made again after the next start"},
+    [LOG_FORMAT] = {"log-format", "FORMAT", "logfmt (default) or json; logs go to stderr"},
+    [LOG_LEVEL] = {"log-level", "LEVEL", "debug, info (default), warn or error"},
+    [READY_FD] = {"ready-fd", "N",
+                  "write the addresses, one a line, to this descriptor once calls are taken,\n"
+                  "and close it"},
+    [READY_FILE] = {"ready-file", "PATH", "the same to a file, which appears complete"},
+    {0},
+};
+
+static const char details[] =
+    "Examples:\n"
+    "  Try it on your machine, without keys:\n"
+    "    dispatch server --insecure\n"
+    "  Serve others, with keys from a file, calls kept in /var/lib/dispatch:\n"
+    "    dispatch server --listen 0.0.0.0:3477 --api-key-file /etc/dispatch/keys \\\n"
+    "        --store sqlite:/var/lib/dispatch/dispatch.db\n"
+    "  Dispatch a call to an endpoint that listens on port 8000:\n"
+    "    curl http://127.0.0.1:3477/dispatch.sdk.v1.DispatchService/Dispatch \\\n"
+    "        -H 'Authorization: Bearer KEY' -H 'Content-Type: application/json' \\\n"
+    "        -d '{\"calls\": [{\"endpoint\": \"http://127.0.0.1:8000\", \"function\": "
+    "\"hello\"}]}'\n"
+    "  See what became of it:\n"
+    "    curl http://127.0.0.1:3477/dispatch.v1.CallService/Wait \\\n"
+    "        -H 'Authorization: Bearer KEY' -H 'Content-Type: application/json' \\\n"
+    "        -d '{\"dispatchId\": \"ID\", \"maxWait\": \"10s\"}'\n"
+    "  (with --insecure, the Authorization header is not needed)\n"
+    "\n"
+    "Health: GET /healthz answers 200 while the server is alive; GET /readyz answers\n"
+    "200 when it takes calls, else 503 and why it does not.\n"
+    "\n"
+    "Signals: SIGTERM and SIGINT stop it gracefully, a second one at once. Whatever\n"
+    "was acknowledged survives either, and SIGKILL too.\n"
+    "\n"
+    "Environment:\n"
+    "  DISPATCH_API_KEYS   keys that clients may use, separated by commas\n"
+    "  XDG_STATE_HOME      where the default store is\n"
+    "\n"
+    "Exit status: 0 it was stopped by a signal, gracefully; 1 it could not start or\n"
+    "go on; 2 the command line is wrong; 128 + N ended at once by signal N.\n";
+
+static int read_listen(struct settings *s, const char *value)
+{
+    if (s->listen_count == SERVER_LISTEN_MAX)
+        return cli_usage(&cli_server, "--listen is given more than %d times", SERVER_LISTEN_MAX);
+    s->listen[s->listen_count++] = value;
+    return CLI_OK;
+}
+
+static int read_time(const char *name, const char *value, uint32_t *ms)
+{
+    if (cli_duration(value, ms))
+        return CLI_OK;
+    return cli_usage(&cli_server, "--%s %s: a time is written like 250ms, 10s, 5m or 2h", name,
+                     value);
+}
+
+static int read_log_format(struct settings *s, const char *value)
+{
+    if (strcmp(value, "logfmt") == 0)
+        s->log.format = LOG_LOGFMT;
+    else if (strcmp(value, "json") == 0)
+        s->log.format = LOG_JSON;
+    else
+        return cli_usage(&cli_server, "--log-format %s: it is logfmt or json", value);
+    return CLI_OK;
+}
+
+static int read_log_level(struct settings *s, const char *value)
+{
+    static const char *const names[] = {"debug", "info", "warn", "error"};
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (strcmp(value, names[i]) == 0) {
+            s->log.level = (enum log_level)i;
+            return CLI_OK;
+        }
+    }
+    return cli_usage(&cli_server, "--log-level %s: it is debug, info, warn or error", value);
+}
+
+static int read_ready_fd(struct settings *s, const char *value)
+{
+    char *end;
+    long fd = strtol(value, &end, 10);
+
+    if (end == value || *end || fd < 0 || fd > INT_MAX || fcntl((int)fd, F_GETFD) < 0)
+        return cli_usage(&cli_server, "--ready-fd %s: it is not an open descriptor", value);
+    s->ready_fd = (int)fd;
+    return CLI_OK;
+}
+
+static int read_keys(int (*add)(struct keys *keys, const char *value, struct error *err),
+                     struct settings *s, const char *from, const char *value)
+{
+    struct error err;
+
+    return add(&s->keys, value, &err) ? cli_usage(&cli_server, "%s: %s", from, err.message)
+                                      : CLI_OK;
+}
+
+static int add_key(struct keys *keys, const char *value, struct error *err)
+{
+    return keys_add(keys, slice_str(value), err);
+}
+
+static int read_option(struct settings *s, const struct cli_arg *arg)
+{
+    switch (arg->option - options) {
+    case LISTEN:
+        return read_listen(s, arg->value);
+    case STORE:
+        s->store = arg->value;
+        return CLI_OK;
+    case API_KEY:
+        return read_keys(add_key, s, "--api-key", arg->value);
+    case API_KEY_FILE:
+        return read_keys(keys_add_file, s, "--api-key-file", arg->value);
+    case INSECURE:
+        s->insecure = true;
+        return CLI_OK;
+    case RUN_TIMEOUT:
+        return read_time("run-timeout", arg->value, &s->run_timeout_ms);
+    case GRACE:
+        return read_time("grace", arg->value, &s->grace_ms);
+    case LOG_FORMAT:
+        return read_log_format(s, arg->value);
+    case LOG_LEVEL:
+        return read_log_level(s, arg->value);
+    case READY_FD:
+        return read_ready_fd(s, arg->value);
+    case READY_FILE:
+        s->ready_file = arg->value;
+        return CLI_OK;
+    default:
+        return cli_usage(&cli_server, "--%s is not read", arg->option->name);
+    }
+}
+
+/* Defaults, and what only all options together tell. */
+static int complete(struct settings *s)
+{
+    const char *keys = getenv("DISPATCH_API_KEYS");
+    struct error err;
+    int status;
+
+    if (keys) {
+        status = read_keys(keys_add_list, s, "DISPATCH_API_KEYS", keys);
+        if (status)
+            return status;
+    }
+    if (s->listen_count == 0)
+        s->listen[s->listen_count++] = DEFAULT_LISTEN;
+    if (s->keys.count == 0 && !s->insecure)
+        return cli_usage(&cli_server,
+                         "there is no API key for clients to use: give one with --api-key KEY, "
+                         "--api-key-file FILE\nor in DISPATCH_API_KEYS; or, for this machine "
+                         "alone, take requests without one: --insecure");
+    if (!s->store) {
+        if (state_dir_store(s->default_store, sizeof s->default_store, "dispatch.db", &err))
+            return cli_fail("%s", err.message);
+        s->store = s->default_store;
+    }
+    return CLI_OK;
+}
+
+/* CLI_OK and *stop: there is nothing to do but leave with it. */
+static int read_settings(struct settings *s, int argc, char **argv, bool *stop)
+{
+    struct cli_arg arg;
+    enum cli_next next;
+    int at = 0, status;
+
+    while ((next = cli_next(&cli_server, argc, argv, &at, &arg)) == CLI_NEXT_ARG) {
+        if (!arg.option)
+            return cli_usage(&cli_server, "server takes options only: %s", arg.value);
+        status = read_option(s, &arg);
+        if (status)
+            return status;
+    }
+    *stop = next == CLI_NEXT_HELP;
+    if (next == CLI_NEXT_ERROR)
+        return CLI_USAGE;
+    return *stop ? CLI_OK : complete(s);
+}
+
+/* --- telling that it is ready ---------------------------------------------------------------- */
+
+static bool write_addresses(int fd, const struct server *server)
+{
+    const char *address;
+    bool written = true;
+
+    for (size_t i = 0; written && (address = server_address(server, i)); i++)
+        written = dprintf(fd, "%s\n", address) > 0;
+    if (close(fd))
+        written = false;
+    return written;
+}
+
+/* Written beside it and renamed, so that whoever sees the file sees all of it. */
+static bool write_ready_file(const char *path, const struct server *server)
+{
+    char beside[PATH_MAX];
+    int fd;
+
+    if (snprintf(beside, sizeof beside, "%s.new", path) >= (int)sizeof beside) {
+        errno = ENAMETOOLONG;
+        return false;
+    }
+    fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    return fd >= 0 && write_addresses(fd, server) && rename(beside, path) == 0;
+}
+
+static void ready(void *arg, const struct server *server)
+{
+    struct running *r = arg;
+    struct log log = r->settings->log;
+
+    if (r->settings->ready_fd >= 0 && !write_addresses(r->settings->ready_fd, server))
+        log_line(&log, LOG_ERROR, "cannot write to the ready descriptor",
+                 LOG_NUM("fd", r->settings->ready_fd), LOG_STR("error", strerror(errno)));
+    if (r->settings->ready_file && !write_ready_file(r->settings->ready_file, server))
+        log_line(&log, LOG_ERROR, "cannot write the ready file",
+                 LOG_STR("path", r->settings->ready_file), LOG_STR("error", strerror(errno)));
+}
+
+/* --- running --------------------------------------------------------------------------------- */
+
+static void stopped(void *arg)
+{
+    struct running *r = arg;
+
+    net_loop_stop(r->loop);
+}
+
+static void on_signal(void *arg, int signum)
+{
+    struct running *r = arg;
+
+    if (r->stopping)
+        _exit(128 + signum);
+    r->stopping = true;
+    server_stop(r->server);
+}
+
+/* A connection is a descriptor, and the usual 1,024 are few. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static int serve(struct running *r, struct error *err)
+{
+    struct log log = r->settings->log;
+    struct server_options server_options = {
+        .loop = r->loop,
+        .listen = r->settings->listen,
+        .listen_count = r->settings->listen_count,
+        .store = r->settings->store,
+        .keys = r->settings->insecure ? NULL : &r->settings->keys,
+        .run_timeout_ms = r->settings->run_timeout_ms,
+        .grace_ms = r->settings->grace_ms,
+        .log = &log,
+        .ready = ready,
+        .stopped = stopped,
+        .arg = r,
+    };
+    struct net_signal *term, *interrupt;
+    int code = server_create(&r->server, &server_options, err);
+
+    if (code)
+        return code;
+    term = net_signal_create(r->loop, SIGTERM, on_signal, r);
+    interrupt = net_signal_create(r->loop, SIGINT, on_signal, r);
+    if (term && interrupt)
+        net_loop_run(r->loop);
+    else
+        code = error_memory(err);
+    net_signal_destroy(term);
+    net_signal_destroy(interrupt);
+    server_destroy(r->server);
+    return code;
+}
+
+static int run_server(struct settings *s)
+{
+    struct running r = {.settings = s};
+    struct error err;
+    int code;
+
+    raise_descriptor_limit();
+    if (s->insecure && s->keys.count)
+        log_line(&s->log, LOG_WARN, "API keys are not asked for, as --insecure says so");
+    log_line(&s->log, LOG_INFO, "starting", LOG_STR("version", DISPATCH_VERSION),
+             LOG_STR("store", s->store), LOG_NUM("pid", getpid()));
+    code = net_loop_create(&r.loop, &err);
+    if (code == CODE_OK) {
+        code = serve(&r, &err);
+        net_loop_destroy(r.loop);
+    }
+    return code ? cli_fail("%s", err.message) : CLI_OK;
+}
+
+static int run(const struct cli_command *self, int argc, char **argv)
+{
+    struct settings s = {.ready_fd = -1,
+                         .grace_ms = DEFAULT_GRACE,
+                         .log = {.fd = STDERR_FILENO, .level = LOG_INFO, .format = LOG_LOGFMT}};
+    bool stop = false;
+    int status;
+
+    (void)self;
+    keys_init(&s.keys);
+    status = read_settings(&s, argc, argv, &stop);
+    if (status == CLI_OK && !stop)
+        status = run_server(&s);
+    keys_free(&s.keys);
+    return status;
+}
+
+const struct cli_command cli_server = {
+    .name = "server",
+    .usage = "[OPTION...]",
+    .summary = "run the orchestrator and its API",
+    .details = details,
+    .options = options,
+    .run = run,
+};

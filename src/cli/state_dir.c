@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The XDG base directory rules, as far as they are about state. */
+#include "cli/state_dir.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* Makes each directory of an absolute path; `path` is changed meanwhile. */
+static int make_directories(char *path, struct error *err)
+{
+    for (char *p = path + 1;; p++) {
+        char c = *p;
+
+        if (c != '/' && c != '\0')
+            continue;
+        *p = '\0';
+        if (mkdir(path, 0700) && errno != EEXIST)
+            return error_set(err, CODE_UNAVAILABLE, "cannot make the directory %s: %s", path,
+                             strerror(errno));
+        *p = c;
+        if (c == '\0')
+            return CODE_OK;
+    }
+}
+
+int state_dir_store(char *url, size_t size, const char *name, struct error *err)
+{
+    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    char dir[PATH_MAX];
+    int len, code;
+
+    if (state && state[0] == '/') /* a relative one is to be ignored */
+        len = snprintf(dir, sizeof dir, "%s/dispatch", state);
+    else if (home && home[0] == '/')
+        len = snprintf(dir, sizeof dir, "%s/.local/state/dispatch", home);
+    else
+        return error_set(err, CODE_FAILED_PRECONDITION,
+                         "neither XDG_STATE_HOME nor HOME says where to keep the store: say it "
+                         "with --store sqlite:PATH");
+    if (len >= (int)sizeof dir)
+        return error_set(err, CODE_FAILED_PRECONDITION,
+                         "the path of the state directory is too "
+                         "long: use --store sqlite:PATH");
+    code = make_directories(dir, err);
+    if (code)
+        return code;
+    if (snprintf(url, size, "sqlite:%s/%s", dir, name) >= (int)size)
+        return error_set(err, CODE_FAILED_PRECONDITION,
+                         "the path of the store is too long: use "
+                         "--store sqlite:PATH");
+    return CODE_OK;
+}

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Where state is kept when nobody says where: the XDG state directory. */
+#ifndef CLI_STATE_DIR_H
+#define CLI_STATE_DIR_H
+
+#include <stddef.h>
+
+#include "base/error.h"
+
+/*
+ * Makes $XDG_STATE_HOME/dispatch (default: ~/.local/state/dispatch), its parents included, readable
+ * by this user alone, and writes "sqlite:DIRECTORY/NAME" to `url`.
+ */
+int state_dir_store(char *url, size_t size, const char *name, struct error *err);
+
+#endif

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * A request comes in whole; its path names a method; its key is looked at before anything that it
+ * says; its headers and body are read; the method is started; and when the orchestrator calls back,
+ * at once or in an hour, the answer goes out in the encoding that was asked in.
+ *
+ * Whatever fails on the way is a Connect error: a code, and a message that says what to do.
+ *
+ * A client's timeout ends a Wait. Other methods take no longer than a commit, and a client with a
+ * timeout has hung up by itself by then, which is all that an answer could bring about.
+ */
+#include "server/api.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* What the decoded message of a request may take, as a multiple of the largest body. */
+#define ARENA_FACTOR 16
+
+/* --- answers --------------------------------------------------------------------------------- */
+
+static void answer_text(struct net_exchange *exchange, int status, const char *text)
+{
+    const struct net_header type = {slice_str("content-type"),
+                                    slice_str("text/plain; charset=utf-8")};
+    struct buf body;
+    struct blob *blob;
+
+    buf_init(&body, ERROR_MESSAGE_MAX + 1);
+    buf_printf(&body, "%s\n", text);
+    blob = blob_copy(buf_slice(&body));
+    net_answer(exchange, status, &type, 1, blob);
+    blob_unref(blob);
+    buf_free(&body);
+}
+
+static void answer_refusal(struct api *api, struct net_exchange *exchange, const char *request_id,
+                           const char *path, const struct refusal *refusal)
+{
+    struct net_header headers[3] = {
+        {slice_str("content-type"), slice_str("application/json")},
+        {slice_str("x-request-id"), slice_str(request_id)},
+        refusal->header,
+    };
+    int code = refusal->error.code;
+    int http = refusal->http ? refusal->http : wire_http_from_code(code);
+    struct buf body;
+    struct blob *blob;
+
+    log_line(api->log, LOG_INFO, "request refused", LOG_STR("request", request_id),
+             LOG_STR("path", path), LOG_NUM("status", http), LOG_STR("code", code_name(code)),
+             LOG_STR("error", refusal->error.message));
+    /* Room for a message in which each byte is escaped. */
+    buf_init(&body, 6 * ERROR_MESSAGE_MAX + 256);
+    wire_connect_error(code, refusal->error.message, &body);
+    blob = blob_copy(buf_slice(&body));
+    net_answer(exchange, http, headers, refusal->header.name.data ? 3 : 2, blob);
+    blob_unref(blob);
+    buf_free(&body);
+}
+
+static void answer_message(struct rpc *rpc, const void *message)
+{
+    const struct net_header headers[] = {
+        {slice_str("content-type"), slice_str(connect_content_type(rpc->head.codec))},
+        {slice_str("x-request-id"), slice_str(rpc->request_id)},
+    };
+    struct blob *body = connect_pack(rpc->head.codec, message);
+    struct refusal refusal = {0};
+
+    if (!body) {
+        error_memory(&refusal.error);
+        answer_refusal(rpc->api, rpc->exchange, rpc->request_id, rpc->method->path, &refusal);
+        return;
+    }
+    log_line(rpc->api->log, LOG_DEBUG, "request answered", LOG_STR("request", rpc->request_id),
+             LOG_STR("path", rpc->method->path));
+    net_answer(rpc->exchange, 200, headers, 2, body);
+    blob_unref(body);
+}
+
+/* --- one request to a method ----------------------------------------------------------------- */
+
+static void rpc_free(struct rpc *rpc)
+{
+    arena_reset(&rpc->arena);
+    free(rpc);
+}
+
+void rpc_end(struct rpc *rpc, const struct error *error, const void *message)
+{
+    assert(!rpc->over);
+    rpc->over = true;
+    if (rpc->exchange && error) {
+        struct refusal refusal = {.error = *error};
+
+        answer_refusal(rpc->api, rpc->exchange, rpc->request_id, rpc->method->path, &refusal);
+    } else if (rpc->exchange) {
+        answer_message(rpc, message);
+    }
+    rpc->exchange = NULL;
+    if (!rpc->starting)
+        rpc_free(rpc);
+}
+
+void api_gone(void *arg, struct net_exchange *exchange)
+{
+    struct rpc *rpc = net_exchange_get(exchange);
+
+    (void)arg;
+    if (!rpc)
+        return;
+    rpc->exchange = NULL;
+    log_line(rpc->api->log, LOG_DEBUG, "client went away", LOG_STR("request", rpc->request_id),
+             LOG_STR("path", rpc->method->path));
+    if (rpc->wait) {
+        orchestrator_wait_cancel(rpc->wait);
+        rpc_free(rpc);
+    }
+}
+
+/* The request's own id if it has a sane one, to be found again in the logs of both sides. */
+static void make_request_id(struct api *api, const struct net_request *request,
+                            char id[API_REQUEST_ID_MAX + 1])
+{
+    struct slice given = net_header_get(request->headers, request->header_count, "x-request-id");
+    const char *p = given.data;
+    bool sane = given.len > 0 && given.len <= API_REQUEST_ID_MAX;
+
+    for (size_t i = 0; sane && i < given.len; i++)
+        sane = p[i] > ' ' && p[i] < 0x7f && p[i] != '"' && p[i] != '\\';
+    if (sane)
+        snprintf(id, API_REQUEST_ID_MAX + 1, "%.*s", (int)given.len, p);
+    else
+        snprintf(id, API_REQUEST_ID_MAX + 1, "%016" PRIx64, rand_u64(&api->rand));
+}
+
+static bool authenticate(const struct api *api, const struct net_request *request,
+                         struct refusal *refusal)
+{
+    struct slice value = net_header_get(request->headers, request->header_count, "authorization");
+    const char *p = value.data;
+
+    if (!api->keys)
+        return true;
+    if (value.len > 7 && connect_same(slice(p, 7), "bearer ") &&
+        keys_have(api->keys, slice(p + 7, value.len - 7)))
+        return true;
+    error_set(&refusal->error, CODE_UNAUTHENTICATED,
+              value.data ? "the API key is not one of this server's"
+                         : "no API key: send it as the header \"Authorization: Bearer KEY\"");
+    refusal->header = (struct net_header){slice_str("www-authenticate"), slice_str("Bearer")};
+    return false;
+}
+
+static bool serving(const struct api *api, struct refusal *refusal)
+{
+    if (api->orchestrator)
+        return true;
+    error_set(&refusal->error, CODE_UNAVAILABLE, "the server is stopping: try again shortly");
+    return false;
+}
+
+/* Reads the request, and starts its method; or says in *refusal why not. */
+static bool rpc_start(struct rpc *rpc, const struct net_request *request, struct refusal *refusal)
+{
+    struct api *api = rpc->api;
+    void *message;
+
+    if (!authenticate(api, request, refusal) || !connect_read_head(request, &rpc->head, refusal) ||
+        connect_read_body(request, &rpc->head, api->body_max, rpc->method->request, &rpc->arena,
+                          &message, &refusal->error) ||
+        !serving(api, refusal))
+        return false;
+    net_exchange_set(rpc->exchange, rpc);
+    rpc->starting = true;
+    rpc->method->start(rpc, message);
+    rpc->starting = false;
+    if (rpc->over)
+        rpc_free(rpc);
+    api->changed(api->arg);
+    return true;
+}
+
+static void handle_method(struct api *api, const struct method *method,
+                          struct net_exchange *exchange, const struct net_request *request)
+{
+    char request_id[API_REQUEST_ID_MAX + 1];
+    struct refusal refusal = {0};
+    struct rpc *rpc = NULL;
+
+    make_request_id(api, request, request_id);
+    if (!slice_eq_str(request->method, "POST")) {
+        error_set(&refusal.error, CODE_UNIMPLEMENTED, "method %.*s is not supported here: use POST",
+                  SLICE_FMT(request->method));
+        refusal.http = 405;
+        refusal.header = (struct net_header){slice_str("allow"), slice_str("POST")};
+        goto refused;
+    }
+    rpc = calloc(1, sizeof *rpc);
+    if (!rpc) {
+        error_memory(&refusal.error);
+        goto refused;
+    }
+    rpc->api = api;
+    rpc->method = method;
+    rpc->exchange = exchange;
+    rpc->org = slice_str("default");
+    memcpy(rpc->request_id, request_id, sizeof request_id);
+    arena_init(&rpc->arena, ARENA_FACTOR * api->body_max);
+    if (rpc_start(rpc, request, &refusal))
+        return;
+    rpc_free(rpc);
+refused:
+    answer_refusal(api, exchange, request_id, method->path, &refusal);
+}
+
+/* --- the rest -------------------------------------------------------------------------------- */
+
+static void handle_health(struct api *api, struct net_exchange *exchange,
+                          const struct net_request *request, bool ready)
+{
+    const struct net_header allow = {slice_str("allow"), slice_str("GET")};
+
+    if (!slice_eq_str(request->method, "GET"))
+        net_answer(exchange, 405, &allow, 1, NULL);
+    else if (!ready)
+        answer_text(exchange, 200, "alive");
+    else if (api->draining || !api->orchestrator)
+        answer_text(exchange, 503, "stopping");
+    else if (!orchestrator_ready(api->orchestrator))
+        answer_text(exchange, 503, orchestrator_trouble(api->orchestrator));
+    else
+        answer_text(exchange, 200, "ready");
+}
+
+static void handle_unknown(struct api *api, struct net_exchange *exchange,
+                           const struct net_request *request, struct slice path)
+{
+    char request_id[API_REQUEST_ID_MAX + 1];
+    struct refusal refusal = {.http = 404};
+    char shown[128];
+
+    make_request_id(api, request, request_id);
+    snprintf(shown, sizeof shown, "%.*s", SLICE_FMT(path));
+    error_set(&refusal.error, CODE_NOT_FOUND,
+              "there is nothing at %s: calls are dispatched by POST %s", shown,
+              api_methods[0].path);
+    answer_refusal(api, exchange, request_id, shown, &refusal);
+}
+
+void api_handle(void *arg, struct net_exchange *exchange, const struct net_request *request)
+{
+    struct slice path = request->path;
+    struct api *api = arg;
+
+    /* Clients that put a path behind a base URL with a slash at its end send two. */
+    while (path.len > 1 && ((const char *)path.data)[1] == '/')
+        path = slice((const char *)path.data + 1, path.len - 1);
+    for (size_t i = 0; i < api_method_count; i++) {
+        if (slice_eq_str(path, api_methods[i].path)) {
+            handle_method(api, &api_methods[i], exchange, request);
+            return;
+        }
+    }
+    if (slice_eq_str(path, "/healthz") || slice_eq_str(path, "/readyz"))
+        handle_health(api, exchange, request, slice_eq_str(path, "/readyz"));
+    else
+        handle_unknown(api, exchange, request, path);
+}

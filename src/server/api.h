@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The API over HTTP: which request is for what, who may ask, and the answers. Methods (calls.c) are
+ * functions of the orchestrator; everything else here is HTTP and Connect.
+ *
+ *   POST /dispatch.sdk.v1.DispatchService/Dispatch
+ *   POST /dispatch.v1.CallService/Get
+ *   POST /dispatch.v1.CallService/Wait
+ *   GET  /healthz    200 as long as the loop turns
+ *   GET  /readyz     200 when calls are taken; else 503 and why not
+ */
+#ifndef SERVER_API_H
+#define SERVER_API_H
+
+#include "base/log.h"
+#include "base/rand.h"
+#include "net/net.h"
+#include "orchestrator/orchestrator.h"
+#include "server/connect.h"
+#include "server/keys.h"
+
+#define API_REQUEST_ID_MAX 64
+
+struct api {
+    struct orchestrator *orchestrator; /* NULL: stopped; all is refused as unavailable */
+    const struct keys *keys;           /* NULL: nobody is asked for one */
+    bool draining;
+    size_t body_max;
+    struct log *log;
+    struct rand rand;           /* of request ids */
+    void (*changed)(void *arg); /* the orchestrator was given something: it wants a step */
+    void *arg;
+};
+
+/* The two callbacks of a net server whose `arg` is the api. */
+void api_handle(void *arg, struct net_exchange *exchange, const struct net_request *request);
+void api_gone(void *arg, struct net_exchange *exchange);
+
+/* --- between api.c and calls.c -------------------------------------------------------------- */
+
+struct rpc;
+
+struct method {
+    const char *path;
+    const ProtobufCMessageDescriptor *request;
+    /* Hands the message to the orchestrator, and sees to it that rpc_end is called once, at once or
+     * later, unless rpc_give_up returned true. */
+    void (*start)(struct rpc *rpc, const void *message);
+};
+
+extern const struct method api_methods[];
+extern const size_t api_method_count;
+
+/* A request to a method, from its decoding until its end. If the client goes away first, it lives
+ * on without an exchange until the orchestrator has called back, or was told not to. */
+struct rpc {
+    struct api *api;
+    const struct method *method;
+    struct net_exchange *exchange; /* NULL: nobody waits for the answer */
+    struct slice org;
+    struct connect_head head;
+    struct arena arena;
+    struct orchestrator_wait *wait; /* what can be given up, or NULL */
+    bool starting, over;            /* inside method->start; rpc_end was called */
+    bool timeout_first;             /* its timeout ends before the wait that it asked for */
+    char request_id[API_REQUEST_ID_MAX + 1];
+};
+
+/* Answers with the error, or with the message if that is NULL; the rpc is no more. */
+void rpc_end(struct rpc *rpc, const struct error *error, const void *message);
+
+#endif

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The methods of the API, each the way from its message to the orchestrator and back.
+ */
+#include "server/api.h"
+
+static void log_dispatched(const struct rpc *rpc, const wire_dispatch_response *response)
+{
+    struct log *log = rpc->api->log;
+
+    if (!log || log->level > LOG_DEBUG)
+        return;
+    for (size_t i = 0; i < response->n_dispatch_ids; i++)
+        log_line(log, LOG_DEBUG, "call dispatched", LOG_STR("call", response->dispatch_ids[i]),
+                 LOG_STR("request", rpc->request_id));
+}
+
+static void dispatched(void *arg, const struct error *error, const wire_dispatch_response *response)
+{
+    struct rpc *rpc = arg;
+
+    if (!error)
+        log_dispatched(rpc, response);
+    rpc_end(rpc, error, response);
+}
+
+static void start_dispatch(struct rpc *rpc, const void *message)
+{
+    orchestrator_dispatch(rpc->api->orchestrator, rpc->org, message, dispatched, rpc);
+}
+
+static void got(void *arg, const struct error *error, const Dispatch__V1__CallInfo *info)
+{
+    Dispatch__V1__GetResponse response = DISPATCH__V1__GET_RESPONSE__INIT;
+
+    response.call = (Dispatch__V1__CallInfo *)(uintptr_t)info;
+    rpc_end(arg, error, &response);
+}
+
+static void start_get(struct rpc *rpc, const void *message)
+{
+    const Dispatch__V1__GetRequest *request = message;
+
+    orchestrator_get(rpc->api->orchestrator, rpc->org, slice_str(request->dispatch_id), got, rpc);
+}
+
+static void waited(void *arg, const struct error *error, const Dispatch__V1__CallInfo *info)
+{
+    Dispatch__V1__WaitResponse response = DISPATCH__V1__WAIT_RESPONSE__INIT;
+    struct rpc *rpc = arg;
+    struct error late;
+
+    rpc->wait = NULL;
+    if (!error && rpc->timeout_first && info->state != DISPATCH__V1__STATE__STATE_DONE) {
+        error_set(&late, CODE_DEADLINE_EXCEEDED,
+                  "call %s was not done within the %lld ms of Connect-Timeout-Ms",
+                  info->dispatch_id, (long long)(rpc->head.timeout_ns / NS_PER_MS));
+        error = &late;
+    }
+    response.call = (Dispatch__V1__CallInfo *)(uintptr_t)info;
+    rpc_end(rpc, error, &response);
+}
+
+static void start_wait(struct rpc *rpc, const void *message)
+{
+    const Dispatch__V1__WaitRequest *request = message;
+    int64_t max_wait_ns = request->max_wait ? wire_duration_ns(request->max_wait) : -1;
+    struct orchestrator_wait *wait;
+    struct error err;
+
+    if (request->max_wait && max_wait_ns < 0) {
+        error_set(&err, CODE_INVALID_ARGUMENT,
+                  "max_wait is negative: leave it out to wait without a limit");
+        rpc_end(rpc, &err, NULL);
+        return;
+    }
+    if (rpc->head.timeout_ns >= 0 && (max_wait_ns < 0 || rpc->head.timeout_ns < max_wait_ns)) {
+        max_wait_ns = rpc->head.timeout_ns;
+        rpc->timeout_first = true;
+    }
+    wait = orchestrator_wait(rpc->api->orchestrator, rpc->org, slice_str(request->dispatch_id),
+                             max_wait_ns, waited, rpc);
+    if (!rpc->over)
+        rpc->wait = wait;
+}
+
+const struct method api_methods[] = {
+    {"/dispatch.sdk.v1.DispatchService/Dispatch", &dispatch__sdk__v1__dispatch_request__descriptor,
+     start_dispatch},
+    {"/dispatch.v1.CallService/Get", &dispatch__v1__get_request__descriptor, start_get},
+    {"/dispatch.v1.CallService/Wait", &dispatch__v1__wait_request__descriptor, start_wait},
+};
+const size_t api_method_count = sizeof api_methods / sizeof *api_methods;

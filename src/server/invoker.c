@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * A run: the request is packed, posted to the endpoint with exactly the headers that endpoints
+ * expect, and answered by a RunResponse. That is the happy path.
+ *
+ * Everything else becomes a status, by the table of protocol 3.3: no response at all (the way there
+ * failed, which also slows the endpoint's group down), a Connect error (its code tells more than
+ * the HTTP status that carries it), any other HTTP status, or a 200 that holds something else. A
+ * 413 is the one special case: the endpoint may well take a resume with fewer results in it.
+ *
+ * An attempt lives in the arena of its run, so it is gone with the run: whatever is needed after
+ * the orchestrator was told is looked at before.
+ */
+#include "server/invoker.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define RUN_PATH "/dispatch.sdk.v1.FunctionService/Run"
+
+struct http_invoker {
+    struct invoker vtable;
+    struct http_invoker_options options;
+    struct net_client *client;
+    size_t in_flight;
+};
+
+struct attempt {
+    struct http_invoker *invoker;
+    struct orchestrator_run *run;
+    struct net_call *call;
+};
+
+static struct http_invoker *from_vtable(struct invoker *vtable)
+{
+    return (struct http_invoker *)(void *)((char *)vtable - offsetof(struct http_invoker, vtable));
+}
+
+/* --- how it ended ---------------------------------------------------------------------------- */
+
+static void log_failure(struct http_invoker *invoker, const struct orchestrator_run *run,
+                        const struct run_failure *failure)
+{
+    log_line(invoker->options.log, LOG_INFO, "run failed",
+             LOG_STR("call", run->request->dispatch_id),
+             LOG_STR("function", run->request->function),
+             LOG_STR("status", status_name(failure->status)), LOG_STR("error", failure->message));
+}
+
+static void failed(struct http_invoker *invoker, struct orchestrator_run *run,
+                   const struct run_failure *failure)
+{
+    log_failure(invoker, run, failure);
+    orchestrator_run_failed(run, failure);
+    invoker->options.changed(invoker->options.arg);
+}
+
+static enum status status_of_failure(enum net_failure failure)
+{
+    switch (failure) {
+    case NET_DNS:
+        return STATUS_DNS_ERROR;
+    case NET_TCP:
+        return STATUS_TCP_ERROR;
+    case NET_TLS:
+        return STATUS_TLS_ERROR;
+    case NET_TIMEOUT:
+        return STATUS_TIMEOUT;
+    case NET_MALFORMED:
+        return STATUS_INVALID_RESPONSE;
+    case NET_UNSUPPORTED:
+        return STATUS_HTTP_ERROR;
+    case NET_TEMPORARY:
+    case NET_CANCELED:
+    case NET_OK:
+        break;
+    }
+    return STATUS_TEMPORARY_ERROR;
+}
+
+/* Fills *failure for a response that is not a RunResponse; the texts go into the run's arena, or
+ * are left out when it is full. */
+static void judge_response(const struct orchestrator_run *run, const struct net_response *response,
+                           struct run_failure *failure)
+{
+    struct slice type = net_header_get(response->headers, response->header_count, "content-type");
+    struct error error;
+
+    if (type.len >= 16 && memcmp(type.data, "application/json", 16) == 0 &&
+        wire_connect_error_parse(response->body, &error)) {
+        failure->status = wire_status_from_code(error.code);
+        failure->type = code_name(error.code);
+        failure->message =
+            arena_printf(run->arena, "%.*s: HTTP status %d: %s", SLICE_FMT(run->endpoint),
+                         response->status, error.message[0] ? error.message : failure->type);
+    } else {
+        failure->status = wire_status_from_http(response->status);
+        failure->type = "http";
+        failure->message = arena_printf(run->arena, "%.*s: HTTP status %d",
+                                        SLICE_FMT(run->endpoint), response->status);
+    }
+    if (response->status == 413) {
+        failure->status = STATUS_TEMPORARY_ERROR;
+        failure->too_large = true;
+    }
+}
+
+static bool is_run_response(const struct net_response *response)
+{
+    struct slice type = net_header_get(response->headers, response->header_count, "content-type");
+    struct slice encoding =
+        net_header_get(response->headers, response->header_count, "content-encoding");
+    static const char wanted[] = "application/proto";
+    size_t len = sizeof wanted - 1;
+
+    if (encoding.len && !slice_eq_str(encoding, "identity"))
+        return false;
+    return type.len >= len && memcmp(type.data, wanted, len) == 0 &&
+           (type.len == len || ((const char *)type.data)[len] == ';');
+}
+
+static void answered(struct http_invoker *invoker, struct orchestrator_run *run,
+                     const struct net_response *response)
+{
+    struct run_failure failure = {.status = STATUS_INVALID_RESPONSE, .type = "invalid response"};
+    wire_run_response *message;
+    struct error err;
+
+    if (response->status != 200) {
+        judge_response(run, response, &failure);
+    } else if (!is_run_response(response)) {
+        failure.message =
+            arena_printf(run->arena, "%.*s: the response is not of type application/proto",
+                         SLICE_FMT(run->endpoint));
+    } else if (wire_unpack(&dispatch__sdk__v1__run_response__descriptor, response->body, run->arena,
+                           &message, &err)) {
+        if (err.code == CODE_RESOURCE_EXHAUSTED)
+            failure.status = STATUS_TEMPORARY_ERROR;
+        failure.message = arena_printf(run->arena, "%.*s: the response is not a RunResponse: %s",
+                                       SLICE_FMT(run->endpoint), err.message);
+    } else {
+        log_line(invoker->options.log, LOG_DEBUG, "run answered",
+                 LOG_STR("call", run->request->dispatch_id),
+                 LOG_STR("function", run->request->function),
+                 LOG_STR("status", status_name((enum status)message->status)));
+        orchestrator_run_answered(run, message);
+        invoker->options.changed(invoker->options.arg);
+        return;
+    }
+    if (!failure.message)
+        failure.message = "out of memory";
+    failed(invoker, run, &failure);
+}
+
+static void run_done(void *arg, const struct net_response *response)
+{
+    struct attempt *attempt = arg;
+    struct http_invoker *invoker = attempt->invoker;
+    struct orchestrator_run *run = attempt->run;
+    struct run_failure failure = {.type = "transport", .transport = true};
+
+    assert(invoker->in_flight > 0);
+    invoker->in_flight--;
+    if (response->failure == NET_CANCELED) {
+        orchestrator_run_gone(run);
+        invoker->options.changed(invoker->options.arg);
+    } else if (response->failure == NET_OK) {
+        answered(invoker, run, response);
+    } else {
+        failure.status = status_of_failure(response->failure);
+        failure.message =
+            arena_printf(run->arena, "%.*s: %s", SLICE_FMT(run->endpoint), response->message);
+        if (!failure.message)
+            failure.message = response->message;
+        failed(invoker, run, &failure);
+    }
+}
+
+/* --- how it begins --------------------------------------------------------------------------- */
+
+/* "/prefix/dispatch.sdk.v1.FunctionService/Run?query"; data NULL: no memory. */
+static struct slice run_target(const struct net_url *url, struct arena *arena)
+{
+    struct slice prefix = url->path;
+
+    while (prefix.len && ((const char *)prefix.data)[prefix.len - 1] == '/')
+        prefix.len--;
+    return slice_str(arena_printf(arena, "%.*s" RUN_PATH "%s%.*s", SLICE_FMT(prefix),
+                                  url->query.len ? "?" : "", SLICE_FMT(url->query)));
+}
+
+static uint32_t run_timeout(const struct http_invoker *invoker, int64_t expires)
+{
+    int64_t left = expires == TIME_NEVER ? INT64_MAX : expires - clock_now(invoker->options.clock);
+    int64_t left_ms = left / NS_PER_MS;
+
+    if (left_ms < 1) /* 0 would be no timeout at all */
+        return 1;
+    return left_ms < invoker->options.timeout_ms ? (uint32_t)left_ms : invoker->options.timeout_ms;
+}
+
+static int send_run(struct http_invoker *invoker, struct orchestrator_run *run,
+                    const struct net_url *url, struct error *err)
+{
+    static const struct net_header headers[] = {
+        {{"content-type", 12}, {"application/proto", 17}},
+        {{"connect-protocol-version", 24}, {"1", 1}},
+        {{"user-agent", 10},
+         {"dispatch/" DISPATCH_VERSION, sizeof "dispatch/" DISPATCH_VERSION - 1}},
+    };
+    struct attempt *attempt = arena_zalloc(run->arena, 1, sizeof *attempt);
+    struct slice target = run_target(url, run->arena);
+    struct blob *body = wire_pack_blob(run->request);
+    struct net_outgoing outgoing = {
+        .host = url->host,
+        .port = url->port,
+        .method = slice_str("POST"),
+        .target = target,
+        .headers = headers,
+        .header_count = sizeof headers / sizeof *headers,
+        .body = body,
+        .timeout_ms = run_timeout(invoker, run->expires),
+        .done = run_done,
+        .arg = attempt,
+    };
+    int code = attempt && target.data && body ? CODE_OK : error_memory(err);
+
+    if (code == CODE_OK) {
+        *attempt = (struct attempt){.invoker = invoker, .run = run};
+        run->invoker_data = attempt;
+        code = net_client_send(invoker->client, &outgoing, &attempt->call, err);
+    }
+    blob_unref(body);
+    return code;
+}
+
+/* NULL if runs can be delivered to it, else why not: no retry would help. */
+static const char *unsupported(struct slice endpoint, struct net_url *url, struct error *err)
+{
+    const char *colon = endpoint.len ? memchr(endpoint.data, ':', endpoint.len) : NULL;
+    struct slice scheme =
+        slice(endpoint.data, colon ? (size_t)(colon - (const char *)endpoint.data) : 0);
+
+    if (!slice_eq_str(scheme, "http")) {
+        error_set(err, CODE_UNIMPLEMENTED,
+                  "%.*s: this version (" DISPATCH_VERSION ") reaches http:// endpoints only",
+                  SLICE_FMT(endpoint));
+        return err->message;
+    }
+    return net_url_parse(endpoint, url, err) ? err->message : NULL;
+}
+
+static void invoker_run(struct invoker *vtable, struct orchestrator_run *run)
+{
+    struct http_invoker *invoker = from_vtable(vtable);
+    struct run_failure failure = {.status = STATUS_PERMANENT_ERROR, .type = "unsupported endpoint"};
+    struct net_url url;
+    struct error err;
+
+    failure.message = unsupported(run->endpoint, &url, &err);
+    if (failure.message) {
+        failed(invoker, run, &failure);
+        return;
+    }
+    if (send_run(invoker, run, &url, &err) == CODE_OK) {
+        invoker->in_flight++;
+        log_line(invoker->options.log, LOG_DEBUG, "run started",
+                 LOG_STR("call", run->request->dispatch_id),
+                 LOG_STR("function", run->request->function), LOG_SLICE("endpoint", run->endpoint));
+        return;
+    }
+    failure = (struct run_failure){.status = STATUS_TEMPORARY_ERROR,
+                                   .type = "transport",
+                                   .message = err.message,
+                                   .transport = true};
+    failed(invoker, run, &failure);
+}
+
+static void invoker_cancel(struct invoker *vtable, struct orchestrator_run *run)
+{
+    struct attempt *attempt = run->invoker_data;
+
+    (void)vtable;
+    net_call_cancel(attempt->call);
+}
+
+/* --- life ------------------------------------------------------------------------------------ */
+
+int http_invoker_create(struct http_invoker **out, const struct http_invoker_options *options,
+                        struct error *err)
+{
+    struct http_invoker *invoker = calloc(1, sizeof *invoker);
+    int code;
+
+    if (!invoker)
+        return error_memory(err);
+    invoker->options = *options;
+    if (invoker->options.timeout_ms == 0)
+        invoker->options.timeout_ms = INVOKER_TIMEOUT_MS;
+    invoker->vtable = (struct invoker){.run = invoker_run, .cancel = invoker_cancel};
+    code = net_client_create(&invoker->client, options->loop, &(struct net_client_options){0}, err);
+    if (code) {
+        free(invoker);
+        return code;
+    }
+    *out = invoker;
+    return CODE_OK;
+}
+
+void http_invoker_destroy(struct http_invoker *invoker)
+{
+    if (!invoker)
+        return;
+    assert(invoker->in_flight == 0);
+    net_client_destroy(invoker->client);
+    free(invoker);
+}
+
+struct invoker *http_invoker_vtable(struct http_invoker *invoker)
+{
+    return &invoker->vtable;
+}

@@ -1,0 +1,438 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The invoker against an endpoint that answers what each test plans, over a real loopback. The
+ * orchestrator's side of it (the three functions that end a run) is played by this file.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "server/invoker.h"
+
+enum ending { PENDING, ANSWERED, FAILED, GONE };
+
+struct planned {
+    int status;
+    const char *type; /* NULL: no Content-Type */
+    const char *body; /* NULL: a RunResponse with status OK */
+    bool hang;        /* no answer at all */
+    struct net_header extra;
+};
+
+struct world {
+    struct net_loop *loop;
+    struct net_server *endpoint;
+    struct http_invoker *invoker;
+    uint16_t port;
+    struct planned plan;
+
+    /* What the endpoint saw last. */
+    char request_line[256];
+    char headers[16][2][128];
+    size_t header_count, requests;
+    uint8_t body[1024];
+    size_t body_len;
+
+    /* How the run ended. */
+    enum ending ending;
+    enum status status;
+    bool transport, too_large;
+    char type[64], message[512];
+    size_t changes;
+};
+
+static struct world *world; /* of the test that runs, for the functions below */
+
+static void end_run(struct orchestrator_run *run, enum ending ending)
+{
+    assert_int_equal(world->ending, PENDING);
+    world->ending = ending;
+    arena_reset(run->arena);
+    net_loop_stop(world->loop);
+}
+
+void orchestrator_run_answered(struct orchestrator_run *run, const wire_run_response *response)
+{
+    world->status = (enum status)response->status;
+    end_run(run, ANSWERED);
+}
+
+void orchestrator_run_failed(struct orchestrator_run *run, const struct run_failure *failure)
+{
+    world->status = failure->status;
+    world->transport = failure->transport;
+    world->too_large = failure->too_large;
+    snprintf(world->type, sizeof world->type, "%s", failure->type);
+    snprintf(world->message, sizeof world->message, "%s", failure->message);
+    end_run(run, FAILED);
+}
+
+void orchestrator_run_gone(struct orchestrator_run *run)
+{
+    end_run(run, GONE);
+}
+
+static void changed(void *arg)
+{
+    struct world *w = arg;
+
+    w->changes++;
+}
+
+static void keep_request(struct world *w, const struct net_request *request)
+{
+    snprintf(w->request_line, sizeof w->request_line, "%.*s %.*s?%.*s", SLICE_FMT(request->method),
+             SLICE_FMT(request->path), SLICE_FMT(request->query));
+    assert_true(request->header_count <= 16);
+    w->header_count = request->header_count;
+    for (size_t i = 0; i < request->header_count; i++) {
+        snprintf(w->headers[i][0], 128, "%.*s", SLICE_FMT(request->headers[i].name));
+        snprintf(w->headers[i][1], 128, "%.*s", SLICE_FMT(request->headers[i].value));
+    }
+    assert_true(request->body.len <= sizeof w->body);
+    memcpy(w->body, request->body.data, request->body.len);
+    w->body_len = request->body.len;
+    w->requests++;
+}
+
+static void serve(void *arg, struct net_exchange *exchange, const struct net_request *request)
+{
+    struct world *w = arg;
+    wire_run_response ok = DISPATCH__SDK__V1__RUN_RESPONSE__INIT;
+    struct net_header headers[2] = {{slice_str("content-type"), slice_str(w->plan.type)},
+                                    w->plan.extra};
+    size_t count = w->plan.extra.name.data ? 2 : 1;
+    struct blob *body;
+
+    keep_request(w, request);
+    if (w->plan.hang) {
+        net_loop_stop(w->loop);
+        return;
+    }
+    ok.status = DISPATCH__SDK__V1__STATUS__STATUS_OK;
+    body = w->plan.body ? blob_copy(slice_str(w->plan.body)) : wire_pack_blob(&ok);
+    assert_non_null(body);
+    net_answer(exchange, w->plan.status, w->plan.type ? headers : headers + 1,
+               w->plan.type ? count : count - 1, body);
+    blob_unref(body);
+}
+
+static void gone(void *arg, struct net_exchange *exchange)
+{
+    (void)arg;
+    (void)exchange;
+}
+
+static int set_up(void **state)
+{
+    struct world *w = calloc(1, sizeof *w);
+    struct net_server_options options = {
+        .host = "127.0.0.1", .handle = serve, .gone = gone, .arg = w};
+    struct http_invoker_options invoker = {.clock = clock_system(), .changed = changed, .arg = w};
+
+    assert_non_null(w);
+    assert_int_equal(net_loop_create(&w->loop, NULL), CODE_OK);
+    assert_int_equal(net_server_create(&w->endpoint, w->loop, &options, NULL), CODE_OK);
+    invoker.loop = w->loop;
+    assert_int_equal(http_invoker_create(&w->invoker, &invoker, NULL), CODE_OK);
+    w->port = net_server_port(w->endpoint);
+    world = w;
+    *state = w;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct world *w = *state;
+
+    http_invoker_destroy(w->invoker);
+    if (w->endpoint)
+        net_server_destroy(w->endpoint);
+    net_loop_destroy(w->loop);
+    free(w);
+    return 0;
+}
+
+/* A run to be delivered to that endpoint. */
+struct run {
+    struct orchestrator_run run;
+    struct arena arena;
+    wire_run_request request;
+};
+
+static void run_init(struct run *r, const char *endpoint)
+{
+    dispatch__sdk__v1__run_request__init(&r->request);
+    r->request.function = (char *)"greet";
+    r->request.dispatch_id = (char *)"id-1";
+    r->request.root_dispatch_id = (char *)"id-1";
+    arena_init(&r->arena, 1 << 20);
+    r->run = (struct orchestrator_run){.request = &r->request,
+                                       .arena = &r->arena,
+                                       .endpoint = slice_str(endpoint),
+                                       .org = slice_str("default"),
+                                       .expires = TIME_NEVER};
+}
+
+static void start(struct world *w, struct run *r)
+{
+    struct invoker *invoker = http_invoker_vtable(w->invoker);
+
+    w->ending = PENDING;
+    w->transport = w->too_large = false;
+    invoker->run(invoker, &r->run);
+}
+
+static void deliver(struct world *w, const char *endpoint)
+{
+    struct run r;
+
+    run_init(&r, endpoint);
+    start(w, &r);
+    while (w->ending == PENDING)
+        net_loop_run(w->loop);
+}
+
+static const char *endpoint_url(const struct world *w, const char *path)
+{
+    static char url[128];
+
+    snprintf(url, sizeof url, "http://127.0.0.1:%u%s", w->port, path);
+    return url;
+}
+
+static const char *header(const struct world *w, const char *name)
+{
+    for (size_t i = 0; i < w->header_count; i++) {
+        if (strcmp(w->headers[i][0], name) == 0)
+            return w->headers[i][1];
+    }
+    return NULL;
+}
+
+static void test_framing(void **state)
+{
+    static const char *const names[] = {"host", "content-type", "connect-protocol-version",
+                                        "content-length", "user-agent"};
+    struct world *w = *state;
+    wire_run_request *request;
+    struct arena arena;
+    char text[64];
+
+    w->plan = (struct planned){.status = 200, .type = "application/proto"};
+    deliver(w, endpoint_url(w, ""));
+    assert_int_equal(w->ending, ANSWERED);
+    assert_int_equal(w->status, STATUS_OK);
+    assert_int_equal(w->changes, 1);
+    assert_string_equal(w->request_line, "POST /dispatch.sdk.v1.FunctionService/Run?");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        assert_non_null(header(w, names[i]));
+    assert_int_equal(w->header_count, sizeof names / sizeof *names);
+    assert_string_equal(header(w, "content-type"), "application/proto");
+    assert_string_equal(header(w, "connect-protocol-version"), "1");
+    snprintf(text, sizeof text, "127.0.0.1:%u", w->port);
+    assert_string_equal(header(w, "host"), text);
+    snprintf(text, sizeof text, "%zu", w->body_len);
+    assert_string_equal(header(w, "content-length"), text);
+
+    arena_init(&arena, 1 << 16);
+    assert_int_equal(wire_unpack(&dispatch__sdk__v1__run_request__descriptor,
+                                 slice(w->body, w->body_len), &arena, &request, NULL),
+                     CODE_OK);
+    assert_string_equal(request->function, "greet");
+    assert_string_equal(request->dispatch_id, "id-1");
+    arena_reset(&arena);
+}
+
+static void test_path_prefix(void **state)
+{
+    static const struct {
+        const char *path, *line;
+    } rows[] = {
+        {"/", "POST /dispatch.sdk.v1.FunctionService/Run?"},
+        {"/a/b", "POST /a/b/dispatch.sdk.v1.FunctionService/Run?"},
+        {"/a%20b//", "POST /a%20b/dispatch.sdk.v1.FunctionService/Run?"},
+        {"/a?x=1", "POST /a/dispatch.sdk.v1.FunctionService/Run?x=1"},
+    };
+    struct world *w = *state;
+
+    w->plan = (struct planned){.status = 200, .type = "application/proto"};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        deliver(w, endpoint_url(w, rows[i].path));
+        assert_int_equal(w->ending, ANSWERED);
+        assert_string_equal(w->request_line, rows[i].line);
+    }
+}
+
+#define ERROR_BODY(code) "{\"code\":\"" code "\",\"message\":\"because\"}"
+
+static void test_outcomes(void **state)
+{
+    static const struct {
+        int http;
+        const char *type, *body;
+        enum status status;
+        const char *error;
+    } rows[] = {
+        {400, "text/plain", "no", STATUS_INVALID_ARGUMENT, "http"},
+        {401, "text/plain", "no", STATUS_UNAUTHENTICATED, "http"},
+        {403, NULL, "", STATUS_PERMISSION_DENIED, "http"},
+        {404, "text/html", "no", STATUS_NOT_FOUND, "http"},
+        {408, NULL, "", STATUS_TIMEOUT, "http"},
+        {429, NULL, "", STATUS_THROTTLED, "http"},
+        {501, NULL, "", STATUS_PERMANENT_ERROR, "http"},
+        {302, NULL, "", STATUS_PERMANENT_ERROR, "http"},
+        {418, NULL, "", STATUS_PERMANENT_ERROR, "http"},
+        {500, "text/plain", "no", STATUS_TEMPORARY_ERROR, "http"},
+        {503, NULL, "", STATUS_TEMPORARY_ERROR, "http"},
+        {500, "application/json", "{\"detail\":\"not Connect\"}", STATUS_TEMPORARY_ERROR, "http"},
+        {404, "application/json", ERROR_BODY("not_found"), STATUS_NOT_FOUND, "not_found"},
+        {500, "application/json", ERROR_BODY("internal"), STATUS_TEMPORARY_ERROR, "internal"},
+        {429, "application/json", ERROR_BODY("resource_exhausted"), STATUS_THROTTLED,
+         "resource_exhausted"},
+        {499, "application/json", ERROR_BODY("canceled"), STATUS_TIMEOUT, "canceled"},
+        {503, "application/json; charset=utf-8", ERROR_BODY("unavailable"), STATUS_TEMPORARY_ERROR,
+         "unavailable"},
+        /* The code counts, whatever status carries it. */
+        {500, "application/json", ERROR_BODY("invalid_argument"), STATUS_INVALID_ARGUMENT,
+         "invalid_argument"},
+        {400, "application/json", ERROR_BODY("failed_precondition"), STATUS_PERMANENT_ERROR,
+         "failed_precondition"},
+        {200, "text/plain", "hello", STATUS_INVALID_RESPONSE, "invalid response"},
+        {200, NULL, "", STATUS_INVALID_RESPONSE, "invalid response"},
+        {200, "application/json", "{}", STATUS_INVALID_RESPONSE, "invalid response"},
+        {200, "application/protobuf", NULL, STATUS_INVALID_RESPONSE, "invalid response"},
+        {200, "application/proto", "\xff\xff", STATUS_INVALID_RESPONSE, "invalid response"},
+    };
+    struct world *w = *state;
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        w->plan =
+            (struct planned){.status = rows[i].http, .type = rows[i].type, .body = rows[i].body};
+        deliver(w, endpoint_url(w, ""));
+        assert_int_equal(w->ending, FAILED);
+        if (w->status != rows[i].status)
+            fail_msg("row %zu: %s", i, status_name(w->status));
+        assert_string_equal(w->type, rows[i].error);
+        assert_false(w->transport);
+        assert_false(w->too_large);
+        assert_non_null(strstr(w->message, endpoint_url(w, "")));
+        if (rows[i].body && strstr(rows[i].body, "because"))
+            assert_non_null(strstr(w->message, "because"));
+    }
+    assert_int_equal(w->requests, sizeof rows / sizeof *rows);
+}
+
+static void test_good_types(void **state)
+{
+    struct world *w = *state;
+
+    w->plan = (struct planned){.status = 200, .type = "application/proto; x=y"};
+    deliver(w, endpoint_url(w, ""));
+    assert_int_equal(w->ending, ANSWERED);
+
+    /* Compressed although we never said that we take it. */
+    w->plan = (struct planned){.status = 200,
+                               .type = "application/proto",
+                               .extra = {slice_str("content-encoding"), slice_str("gzip")}};
+    deliver(w, endpoint_url(w, ""));
+    assert_int_equal(w->ending, FAILED);
+    assert_int_equal(w->status, STATUS_INVALID_RESPONSE);
+}
+
+static void test_too_large(void **state)
+{
+    struct world *w = *state;
+
+    w->plan = (struct planned){.status = 413, .type = "text/plain", .body = "too large"};
+    deliver(w, endpoint_url(w, ""));
+    assert_int_equal(w->ending, FAILED);
+    assert_int_equal(w->status, STATUS_TEMPORARY_ERROR);
+    assert_true(w->too_large);
+    assert_false(w->transport);
+}
+
+static void test_refused_connection(void **state)
+{
+    struct world *w = *state;
+    char wanted[128];
+
+    net_server_destroy(w->endpoint);
+    w->endpoint = NULL;
+    deliver(w, endpoint_url(w, ""));
+    assert_int_equal(w->ending, FAILED);
+    assert_int_equal(w->status, STATUS_TCP_ERROR);
+    assert_true(w->transport);
+    snprintf(wanted, sizeof wanted, "%s: connection refused", endpoint_url(w, ""));
+    assert_string_equal(w->message, wanted);
+}
+
+static void test_unsupported_endpoints(void **state)
+{
+    static const char *const endpoints[] = {"https://127.0.0.1:1", "bridge://session",
+                                            "arn:aws:lambda:us-east-1:1:function:f",
+                                            "event:", "http://"};
+    struct world *w = *state;
+
+    for (size_t i = 0; i < sizeof endpoints / sizeof *endpoints; i++) {
+        deliver(w, endpoints[i]);
+        assert_int_equal(w->ending, FAILED);
+        assert_int_equal(w->status, STATUS_PERMANENT_ERROR);
+        assert_string_equal(w->type, "unsupported endpoint");
+        assert_false(w->transport);
+    }
+    assert_int_equal(w->requests, 0);
+}
+
+static void test_cancel(void **state)
+{
+    struct world *w = *state;
+    struct invoker *invoker = http_invoker_vtable(w->invoker);
+    struct run r;
+
+    w->plan.hang = true;
+    run_init(&r, endpoint_url(w, ""));
+    start(w, &r);
+    while (w->requests == 0)
+        net_loop_run(w->loop);
+    invoker->cancel(invoker, &r.run);
+    assert_int_equal(w->ending, GONE);
+}
+
+/* The end of the call comes before the timeout of the run. */
+static void test_expiration_bounds_the_run(void **state)
+{
+    struct world *w = *state;
+    struct run r;
+
+    w->plan.hang = true;
+    run_init(&r, endpoint_url(w, ""));
+    r.run.expires = clock_now(clock_system()) + 20 * NS_PER_MS;
+    start(w, &r);
+    while (w->ending == PENDING)
+        net_loop_run(w->loop);
+    assert_int_equal(w->ending, FAILED);
+    assert_int_equal(w->status, STATUS_TIMEOUT);
+    assert_true(w->transport);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(test_framing),
+        TEST(test_path_prefix),
+        TEST(test_outcomes),
+        TEST(test_good_types),
+        TEST(test_too_large),
+        TEST(test_refused_connection),
+        TEST(test_unsupported_endpoints),
+        TEST(test_cancel),
+        TEST(test_expiration_bounds_the_run),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

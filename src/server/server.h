@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * A server: an orchestrator on a store, the API in front of it and HTTP to the endpoints behind it,
+ * all on one event loop that the caller owns and runs. One thread, that of the loop.
+ */
+#ifndef SERVER_SERVER_H
+#define SERVER_SERVER_H
+
+#include "base/log.h"
+#include "net/net.h"
+#include "orchestrator/orchestrator.h"
+#include "server/keys.h"
+
+#define SERVER_LISTEN_MAX  16
+#define SERVER_ADDRESS_MAX 300
+#define SERVER_BODY_MAX    ((size_t)20000000)
+
+struct server;
+
+struct server_options {
+    struct net_loop *loop;     /* outlives the server */
+    const char *const *listen; /* "HOST:PORT", 1 to SERVER_LISTEN_MAX; port 0: any; no host: every
+                                  address of the machine */
+    size_t listen_count;
+    const char *store;       /* for store_open */
+    const struct keys *keys; /* outlives the server; NULL: requests need none, and every address to
+                                listen on has to be of the loopback */
+    uint32_t run_timeout_ms; /* of a run over HTTP; 0: 60,000 */
+    uint32_t grace_ms;       /* what server_stop gives to runs in flight */
+    struct engine_config engine;
+    struct log *log; /* or NULL */
+    /* The store was loaded for the first time: calls are taken. */
+    void (*ready)(void *arg, const struct server *server);
+    /* What server_stop began is over; server_destroy may follow, once this has returned. */
+    void (*stopped)(void *arg);
+    void *arg;
+};
+
+/* Opens the store and listens before it returns; the store is loaded by the loop. */
+int server_create(struct server **server, const struct server_options *options, struct error *err);
+
+/* The i-th address as listened on, with its real port; NULL past the last one. */
+const char *server_address(const struct server *server, size_t i);
+void server_stats(const struct server *server, struct orchestrator_stats *stats);
+
+/*
+ * Begins to stop: new calls are refused, no new run starts, runs in flight have `grace_ms` to
+ * answer; those that have not by then are made again after the next start. `stopped` is called when
+ * all is committed and the store is closed. A second call is harmless.
+ */
+void server_stop(struct server *server);
+
+/* Stops at once if it has not stopped yet. NULL is fine. */
+void server_destroy(struct server *server);
+
+/* True for addresses that only this machine reaches: 127.0.0.0/8, ::1 and "localhost". */
+bool server_is_loopback(const char *host);
+
+#endif
