@@ -87,11 +87,20 @@ const ProtobufCMessageDescriptor *wire_find_type(struct slice full_name);
 bool wire_is_special(const ProtobufCMessageDescriptor *type);
 bool wire_is_wrapper(const ProtobufCMessageDescriptor *type);
 
+/* What an Any counts for in the depth, so that Any in Any in Any, each with a copy of all that is
+ * inside, costs little. */
+#define WIRE_ANY_DEPTH 10
+
 /* Reads and writes within a larger message: with the depth reached, and a path for errors. */
 int wire_read_message(const json_t *json, ProtobufCMessage *message, struct arena *arena,
                       const struct wire_path *path, int depth, struct error *err);
 int wire_read_any(const json_t *json, wire_any *any, struct arena *arena,
                   const struct wire_path *path, int depth, struct error *err);
+/* Any numeric type, into a slot of it. */
+int wire_read_number(const json_t *json, ProtobufCType type, void *slot,
+                     const struct wire_path *path, struct error *err);
+/* Of a member of that type, or an element of a repeated one. */
+size_t wire_element_size(ProtobufCType type);
 ProtobufCMessage *wire_new_message(const ProtobufCMessageDescriptor *type, struct arena *arena);
 void wire_write_message(const ProtobufCMessage *message, int depth, struct buf *out);
 

@@ -47,7 +47,8 @@ typedef Dispatch__Sdk__V1__RunResponse wire_run_response;
 /*
  * Unpacks `bytes` as a message of that type into the arena. *message then points into the arena and
  * must not be freed by protobuf-c. CODE_INVALID_ARGUMENT names what is wrong: malformed bytes, a
- * string that is not UTF-8, nesting too deep.
+ * string that is not UTF-8 or has a NUL, nesting too deep. In the texts of an Error, which may come
+ * from anybody's exception, a NUL becomes a space instead.
  */
 int wire_unpack(const ProtobufCMessageDescriptor *type, struct slice bytes, struct arena *arena,
                 void *message, struct error *err); /* message: T **, written on success */
@@ -66,6 +67,7 @@ struct blob *wire_pack_blob(const void *message);
  */
 int wire_from_json(const ProtobufCMessageDescriptor *type, struct slice json, struct arena *arena,
                    void *message, struct error *err);
+/* out->failed tells. Strings that are not UTF-8 get U+FFFD for what is wrong in them. */
 void wire_to_json(const void *message, struct buf *out);
 
 /* --- values ---------------------------------------------------------------------------------- */
@@ -100,9 +102,12 @@ struct value {
     struct slice type_url; /* OTHER only */
 };
 
-/* Makes the Any of a value, in the arena. NULL: no memory, or JSON that is not valid. */
+/* Makes the Any of a value, copied into the arena. NULL: no memory, JSON that is not valid or
+ * nested too deep, or a string that is not UTF-8. */
 wire_any *wire_any_from_value(const struct value *value, struct arena *arena);
-/* Reads an Any (NULL: VALUE_NONE). A known type with malformed bytes is CODE_INVALID_ARGUMENT. */
+/* Reads an Any (NULL: VALUE_NONE). A known type with malformed bytes is CODE_INVALID_ARGUMENT. The
+ * slices of STRING, BYTES and OTHER are views into the Any; JSON is in the arena. Strings and JSON
+ * may hold NUL. */
 int wire_value_from_any(const wire_any *any, struct arena *arena, struct value *value,
                         struct error *err);
 
