@@ -338,8 +338,10 @@ static bool turn_open(struct orchestrator *o)
 
 static bool turn(struct orchestrator *o)
 {
-    bool busy = store_async_poll(o->async) > 0;
+    bool busy;
 
+    o->woken = false;
+    busy = store_async_poll(o->async) > 0;
     if (o->life == LIFE_OPEN && turn_open(o))
         busy = true;
     if (o->life == LIFE_CLOSED && !o->commit.busy && now_of(o) >= o->reopen_at) {
@@ -347,7 +349,7 @@ static bool turn(struct orchestrator *o)
         busy = true;
     }
     request_tick(o, now_of(o));
-    return busy;
+    return busy || o->woken;
 }
 
 static int64_t next_due(const struct orchestrator *o)
@@ -379,8 +381,8 @@ static void wake(void *arg)
     struct orchestrator *o = arg;
 
     if (!o->options.threads && o->stepping)
-        return; /* the step looks again before it returns */
-    if (o->options.wake)
+        o->woken = true; /* the step looks again before it returns */
+    else if (o->options.wake)
         o->options.wake(o->options.wake_arg);
 }
 
