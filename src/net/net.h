@@ -17,7 +17,8 @@
 struct net_loop;
 
 int net_loop_create(struct net_loop **loop, struct error *err);
-/* Everything on it has been closed by its owner (listeners, clients, timers, signals). */
+/* Everything on it has been closed by its owner (listeners, clients, timers, signals), and no other
+ * thread uses it any more. Calls posted before are made first. */
 void net_loop_destroy(struct net_loop *loop);
 /* Runs until net_loop_stop. */
 void net_loop_run(struct net_loop *loop);
@@ -87,8 +88,13 @@ struct net_server_options {
      * `gone` was called first.
      */
     void (*handle)(void *arg, struct net_exchange *exchange, const struct net_request *request);
-    /* The peer went away (or the server is being destroyed) before the answer: the exchange is no
-     * more once this returns. May be NULL only if every exchange is answered within `handle`. */
+    /*
+     * The peer went away (or the server is being destroyed) before the answer: the exchange is no
+     * more once this returns. May be NULL only if every exchange is answered within `handle`.
+     *
+     * A peer that ends only its sending side looks like one that closed, and most that do it gave
+     * up: the exchange is gone; except in HTTP/1.0, where the answer is still written.
+     */
     void (*gone)(void *arg, struct net_exchange *exchange);
     void *arg;
 };

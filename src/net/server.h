@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Between the listener (server.c) and the protocol sessions that answer on its connections
+ * (http1_server.c).
+ */
+#ifndef NET_SERVER_H
+#define NET_SERVER_H
+
+#include "net/conn.h"
+
+struct net_session;
+
+struct net_session_ops {
+    /* No more requests: closes now if none is in progress, else after it. */
+    void (*retire)(struct net_session *session);
+    /* Closes now, `gone` for what is not answered; server is NULL from then on. */
+    void (*destroy)(struct net_session *session);
+};
+
+/* A connection as the server sees it. */
+struct net_session {
+    struct list link;
+    struct net_server *server; /* NULL: closed */
+    const struct net_session_ops *ops;
+};
+
+struct net_exchange {
+    void (*answer)(struct net_exchange *exchange, int status, const struct net_header *headers,
+                   size_t header_count, struct blob *body);
+    void *data;
+};
+
+struct net_server {
+    struct net_loop *loop;
+    struct net_server_options options; /* defaults filled in; host is not kept */
+    uv_poll_t listener;
+    int fd; /* -1: listens no more */
+    bool listener_gone, destroyed;
+    struct net_timer retry; /* accepting again after the process ran out of descriptors */
+    uint16_t port;
+    bool closing;
+    struct list sessions;
+    size_t session_count, exchanges;
+};
+
+void net_server_add(struct net_server *server, struct net_session *session,
+                    const struct net_session_ops *ops);
+void net_server_remove(struct net_session *session);
+
+/* Serves HTTP/1 on the descriptor, which it takes over; out of memory, it closes it. */
+void net_http1_serve(struct net_server *server, int fd, const char *peer);
+
+#endif
