@@ -176,6 +176,7 @@ static void any(void **state)
     same(f, ANY, ANY_OF("Duration") ",\"value\":\"-0.500s\"}");
     same(f, ANY, ANY_OF("Value") ",\"value\":{\"a\":[1,2.5,null,true,\"x\\u0000\",{}],\"b\":{}}}");
     same(f, ANY, ANY_OF("Value") ",\"value\":null}");
+    same(f, ANY, ANY_OF("Value") ",\"value\":[-0.0,0]}");
     same(f, ANY, ANY_OF("Struct") ",\"value\":{\"k\":[]}}");
     same(f, ANY, ANY_OF("ListValue") ",\"value\":[[],[[]]]}");
     becomes(f, ANY, ANY_OF("Empty") ",\"value\":{}}", ANY_OF("Empty") "}");

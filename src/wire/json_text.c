@@ -153,6 +153,10 @@ void wire_put_json_double(struct buf *out, double number)
 
     if (put_not_finite(out, number))
         return;
+    if (number == 0 && signbit(number)) { /* "-0" would be read as an integer, which has one zero */
+        buf_append_str(out, "-0.0");
+        return;
+    }
     for (int digits = 15; digits <= 17; digits++) {
         double back;
 
