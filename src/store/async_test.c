@@ -5,10 +5,6 @@
  */
 #include <assert.h>
 #include <semaphore.h>
-#include <setjmp.h>
-#include <stdarg.h>
-
-#include <cmocka.h>
 
 #include "store/async.h"
 #include "store/test.h"

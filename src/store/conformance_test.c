@@ -4,12 +4,8 @@
  * and either of them under the fault decorator with no fault armed. A test gets a `struct fixture`
  * with a fresh store, fenced once.
  */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#include <cmocka.h>
 
 #include "store/test.h"
 

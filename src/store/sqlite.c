@@ -147,7 +147,8 @@ static int configure(struct sqlite *s, bool read_only, struct error *err)
         return code;
     if (sqlite3_exec(s->db,
                      "PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY; PRAGMA foreign_keys=OFF;"
-                     "PRAGMA cache_size=-16384; PRAGMA journal_size_limit=67108864",
+                     "PRAGMA cache_size=-16384; PRAGMA journal_size_limit=67108864;"
+                     "PRAGMA secure_delete=OFF" /* Debian's default zeros what is deleted */,
                      NULL, NULL, NULL))
         return schema_error(s->db, "set up", s->path, err);
     if (read_only) {

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What the tests of this room share: an assertion that shows the error, a temporary directory, and
- * walks as text. Include cmocka.h first. */
+ * walks as text. */
 #ifndef STORE_TEST_H
 #define STORE_TEST_H
 
+#include <setjmp.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -12,6 +14,8 @@
 #include "base/id.h"
 #include "base/rand.h"
 #include "store/store.h"
+
+#include <cmocka.h> /* wants the headers above */
 
 static struct error test_error;
 
@@ -31,6 +35,14 @@ static inline void test_dir_make(struct test_dir *dir)
 {
     snprintf(dir->path, sizeof dir->path, "/tmp/dispatch-store-XXXXXX");
     assert_non_null(mkdtemp(dir->path));
+}
+
+/* Where files come and go by the hundred and need no disk: in memory, if the system has that. */
+static inline void test_dir_make_fast(struct test_dir *dir)
+{
+    snprintf(dir->path, sizeof dir->path, "/dev/shm/dispatch-store-XXXXXX");
+    if (!mkdtemp(dir->path))
+        test_dir_make(dir);
 }
 
 static inline const char *test_path(struct test_dir *dir, const char *name)
