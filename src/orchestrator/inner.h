@@ -185,7 +185,7 @@ struct orchestrator {
 
     enum life life;
     bool stepping, draining, destroying;
-    bool woken; /* without threads: a job was queued during this turn */
+    bool woken;                      /* without threads: a job was queued during this turn */
     char trouble[ERROR_MESSAGE_MAX]; /* of the last crash or opening */
     struct engine *engine; /* while open; and closed, as long as a commit reads its batch */
     uint64_t epoch, openings;

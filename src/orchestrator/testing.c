@@ -14,6 +14,7 @@
 struct kept {
     struct store store;
     struct store *inner;
+    struct world *world;
 };
 
 static struct store *inner_of(struct store *store)
@@ -34,6 +35,7 @@ static void kept_close(struct store *store)
 static int kept_fence(struct store *store, uint32_t partition, size_t ballast, uint64_t *epoch,
                       struct error *err)
 {
+    ((struct kept *)(void *)store)->world->ballast = ballast;
     return store_fence(inner_of(store), partition, ballast, epoch, err);
 }
 
@@ -49,7 +51,7 @@ static int kept_walk(struct store *store, uint32_t partition, const struct store
     return store_walk(inner_of(store), partition, range, fn, arg, err);
 }
 
-static struct store *keep(struct store *inner)
+static struct store *keep(struct world *w)
 {
     static const struct store_ops ops = {.open_reader = kept_open_reader,
                                          .close = kept_close,
@@ -59,8 +61,9 @@ static struct store *keep(struct store *inner)
     struct kept *k = calloc(1, sizeof *k);
 
     assert_non_null(k);
-    k->store = (struct store){.ops = &ops, .tag = store_tag(inner)};
-    k->inner = inner;
+    k->store = (struct store){.ops = &ops, .tag = store_tag(w->memory)};
+    k->inner = w->memory;
+    k->world = w;
     return &k->store;
 }
 
@@ -166,7 +169,7 @@ void world_start(struct world *w)
     options.trace_arg = w;
     if (!options.engine.seed)
         options.engine.seed = 1;
-    assert_int_equal(store_fault_create(&options.store, keep(w->memory), &w->faults, &err), 0);
+    assert_int_equal(store_fault_create(&options.store, keep(w), &w->faults, &err), 0);
     assert_int_equal(orchestrator_create(&w->o, &options, &err), 0);
     assert_false(orchestrator_ready(w->o));
     world_settle(w);

@@ -30,6 +30,7 @@ struct world {
     int64_t now;
     struct store *memory; /* survives restarts */
     struct store_faults faults;
+    size_t ballast; /* of the last fence */
     struct invoker invoker;
     struct orchestrator_run *runs[RUNS_MAX]; /* with the invoker, oldest first */
     size_t run_count, invoked, cancelled;
