@@ -265,9 +265,6 @@ static void invoker_run(struct invoker *vtable, struct orchestrator_run *run)
     }
     if (send_run(invoker, run, &url, &err) == CODE_OK) {
         invoker->in_flight++;
-        log_line(invoker->options.log, LOG_DEBUG, "run started",
-                 LOG_STR("call", run->request->dispatch_id),
-                 LOG_STR("function", run->request->function), LOG_SLICE("endpoint", run->endpoint));
         return;
     }
     failure = (struct run_failure){.status = STATUS_TEMPORARY_ERROR,

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Reading command lines. The commands are this file's own. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "cli/cli.h"
+
+/* As main() has them. */
+#define A(text) ((char *)(uintptr_t)(text))
+
+static const struct cli_option options[] = {
+    {"flag", NULL, "a flag"}, {"value", "V", "a value"}, {"velvet", "V", "another"}, {0}};
+const struct cli_command cli_server = {
+    .name = "server", .usage = "", .summary = "", .options = options};
+const struct cli_command cli_version = {.name = "version", .usage = "", .summary = ""};
+const struct cli_command cli_help = {.name = "help", .usage = "", .summary = ""};
+
+static void test_next(void **state)
+{
+    char *argv[] = {A("--value"),  A("1"),      A("plain"),  A("--value=2"),
+                    A("--value="), A("--flag"), A("-"),      A("--value"),
+                    A("--value"),  A("--"),     A("--flag"), A("x")};
+    static const struct {
+        int option; /* -1: an argument */
+        const char *value;
+    } wanted[] = {{1, "1"},  {-1, "plain"},  {1, "2"},       {1, ""},  {0, NULL},
+                  {-1, "-"}, {1, "--value"}, {-1, "--flag"}, {-1, "x"}};
+    struct cli_arg arg;
+    int at = 0;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+        assert_int_equal(cli_next(&cli_server, 12, argv, &at, &arg), CLI_NEXT_ARG);
+        assert_ptr_equal(arg.option, wanted[i].option < 0 ? NULL : &options[wanted[i].option]);
+        if (wanted[i].value)
+            assert_string_equal(arg.value, wanted[i].value);
+        else
+            assert_null(arg.value);
+    }
+    assert_int_equal(cli_next(&cli_server, 12, argv, &at, &arg), CLI_NEXT_END);
+}
+
+static void test_errors(void **state)
+{
+    char *bad[] = {A("--none"), A("--flag=1"), A("--value"), A("-f"), A("--valu")};
+    struct cli_arg arg;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        int at = 0;
+
+        assert_int_equal(cli_next(&cli_server, 1, &bad[i], &at, &arg), CLI_NEXT_ERROR);
+    }
+    /* A command without options. */
+    assert_int_equal(cli_next(&cli_version, 1, bad, &(int){0}, &arg), CLI_NEXT_ERROR);
+    assert_int_equal(cli_next(&cli_server, 1, (char *[]){A("--help")}, &(int){0}, &arg),
+                     CLI_NEXT_HELP);
+}
+
+static void test_nearest(void **state)
+{
+    (void)state;
+    assert_ptr_equal(cli_nearest("sever"), &cli_server);
+    assert_ptr_equal(cli_nearest("srever"), &cli_server);
+    assert_ptr_equal(cli_nearest("serv"), &cli_server);
+    assert_ptr_equal(cli_nearest("vesion"), &cli_version);
+    assert_ptr_equal(cli_nearest("halp"), &cli_help);
+    assert_null(cli_nearest("run"));
+    assert_null(cli_nearest(""));
+    assert_null(cli_nearest("a-word-longer-than-any-name-of-a-command"));
+    assert_ptr_equal(cli_find("help"), &cli_help);
+    assert_null(cli_find("hel"));
+}
+
+static void test_duration(void **state)
+{
+    static const struct {
+        const char *text;
+        uint32_t ms;
+    } good[] = {{"0", 0},
+                {"7", 7000},
+                {"250ms", 250},
+                {"10s", 10000},
+                {"5m", 300000},
+                {"2h", 7200000},
+                {"4294967295ms", UINT32_MAX}};
+    static const char *const bad[] = {
+        "", "s", "1d", "-1s", "1.5s", "1 s", "5mins", "4294967296ms", "99999999999999999999h"};
+    uint32_t ms;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        assert_true(cli_duration(good[i].text, &ms));
+        assert_int_equal(ms, good[i].ms);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_false(cli_duration(bad[i], &ms));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_next),
+        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_nearest),
+        cmocka_unit_test(test_duration),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

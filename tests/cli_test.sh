@@ -1,0 +1,56 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# The command line: help, errors that say what to do, exit statuses.
+#
+# usage: cli_test.sh DISPATCH VERSION
+set -eu
+dispatch=$1 version=$2
+unset DISPATCH_API_KEYS
+
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+
+# says STATUS TEXT ARGUMENT...: the command ends so, and TEXT is in what it says
+says() {
+    wanted=$1 text=$2
+    shift 2
+    status=0
+    "$dispatch" "$@" >"$dir/out" 2>&1 </dev/null || status=$?
+    if [ "$status" != "$wanted" ] || ! grep -q -e "$text" "$dir/out"; then
+        echo "failed: dispatch $*: status $status, not $wanted, or no '$text' in:"
+        cat "$dir/out"
+        exit 1
+    fi
+}
+
+says 2 'Usage: dispatch COMMAND'
+says 0 'Usage: dispatch COMMAND' help
+says 0 'Usage: dispatch COMMAND' --help
+says 0 'Usage: dispatch server' help server
+says 0 'Usage: dispatch server' server --help
+says 0 'curl http' server -h
+says 0 'Exit status' server --insecure --help
+says 0 "^$version\$" version
+says 0 "^$version\$" --version
+says 2 'no command sever: did you mean server' sever
+says 2 'no command sever: did you mean server' help sever
+says 2 'no command xyzzy' xyzzy
+says 2 'Try: dispatch help' xyzzy
+says 2 'no option --lisen: did you mean --listen' server --lisen :1
+says 2 'no option --xyzzy' server --xyzzy
+says 2 '--store needs a value: --store URL' server --store
+says 2 '--insecure takes no value' server --insecure=yes
+says 2 'options begin with two dashes' server -x
+says 2 'options only: now' server now
+says 2 'no API key.*--api-key' server --store memory:
+says 2 'printable ASCII' server --api-key 'two words'
+says 2 'cannot read the API keys' server --api-key-file "$dir/none"
+says 2 'a time is written like' server --insecure --grace soon
+says 2 'it is logfmt or json' server --log-format xml
+says 2 'it is debug' server --log-level loud
+says 2 'not an open descriptor' server --ready-fd 99
+says 1 'API keys are needed' server --insecure --listen 0.0.0.0:0 --store memory:
+says 1 'port' server --insecure --listen 127.0.0.1:99999 --store memory:
+says 1 'store' server --insecure --listen 127.0.0.1:0 --store file:x
+says 1 "$dir/none" server --insecure --listen 127.0.0.1:0 --store "sqlite:$dir/none/x.db"

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * A small endpoint for tests of whole programs. It writes its address to stdout, then a line a run:
+ * the function and the call's id. The function "hang" is never answered; "fail" ends with a
+ * PERMANENT_ERROR; any other gives its input back.
+ */
+#include <signal.h>
+#include <stdio.h>
+
+#include "net/net.h"
+#include "wire/wire.h"
+
+static void answer(struct net_exchange *exchange, const wire_run_request *run)
+{
+    const struct net_header type = {slice_str("content-type"), slice_str("application/proto")};
+    wire_run_response response = DISPATCH__SDK__V1__RUN_RESPONSE__INIT;
+    wire_exit exit = DISPATCH__SDK__V1__EXIT__INIT;
+    wire_call_result result = DISPATCH__SDK__V1__CALL_RESULT__INIT;
+    struct blob *body;
+
+    result.output = run->input;
+    exit.result = &result;
+    response.status = strcmp(run->function, "fail") == 0
+                          ? DISPATCH__SDK__V1__STATUS__STATUS_PERMANENT_ERROR
+                          : DISPATCH__SDK__V1__STATUS__STATUS_OK;
+    response.directive_case = DISPATCH__SDK__V1__RUN_RESPONSE__DIRECTIVE_EXIT;
+    response.exit = &exit;
+    body = wire_pack_blob(&response);
+    net_answer(exchange, body ? 200 : 500, &type, 1, body);
+    blob_unref(body);
+}
+
+static void handle(void *arg, struct net_exchange *exchange, const struct net_request *request)
+{
+    const ProtobufCMessageDescriptor *type = &dispatch__sdk__v1__run_request__descriptor;
+    wire_run_request *run;
+    struct arena arena;
+
+    (void)arg;
+    arena_init(&arena, (size_t)64 << 20);
+    if (!slice_eq_str(request->path, "/dispatch.sdk.v1.FunctionService/Run")) {
+        net_answer(exchange, 404, NULL, 0, NULL);
+    } else if (wire_unpack(type, request->body, &arena, &run, NULL)) {
+        net_answer(exchange, 400, NULL, 0, NULL);
+    } else {
+        printf("%s %s\n", run->function, run->dispatch_id);
+        if (strcmp(run->function, "hang") != 0)
+            answer(exchange, run);
+    }
+    arena_reset(&arena);
+}
+
+static void gone(void *arg, struct net_exchange *exchange)
+{
+    (void)arg;
+    (void)exchange;
+}
+
+static void stop(void *arg, int signum)
+{
+    (void)signum;
+    net_loop_stop(arg);
+}
+
+int main(void)
+{
+    struct net_server_options options = {.host = "127.0.0.1", .handle = handle, .gone = gone};
+    struct net_server *server;
+    struct net_signal *term;
+    struct net_loop *loop;
+    struct error err;
+
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    signal(SIGPIPE, SIG_IGN);
+    if (net_loop_create(&loop, &err) || net_server_create(&server, loop, &options, &err)) {
+        fprintf(stderr, "%s\n", err.message);
+        return 1;
+    }
+    term = net_signal_create(loop, SIGTERM, stop, loop);
+    if (!term)
+        return 1;
+    printf("127.0.0.1:%u\n", net_server_port(server));
+    net_loop_run(loop);
+    net_signal_destroy(term);
+    net_server_destroy(server);
+    net_loop_destroy(loop);
+    return 0;
+}
