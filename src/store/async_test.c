@@ -12,6 +12,7 @@
 enum { JOBS = 200 };
 
 struct fixture {
+    struct test_dir dir;
     struct store_async *async;
     uint64_t epoch;
     sem_t woken;
@@ -97,13 +98,17 @@ static void wake_inline(void *arg)
     ((struct fixture *)arg)->wakes++;
 }
 
-static void open_async(struct fixture *f, bool threads)
+static void open_async(struct fixture *f, bool threads, bool sqlite)
 {
     struct store *store = NULL;
+    char url[300] = "memory:";
 
     *f = (struct fixture){0};
+    test_dir_make(&f->dir);
+    if (sqlite)
+        snprintf(url, sizeof url, "sqlite:%s", test_path(&f->dir, "store.db"));
     assert_int_equal(sem_init(&f->woken, 0, 0), 0);
-    assert_ok(store_open(&store, "memory:", NULL, &test_error));
+    assert_ok(store_open(&store, url, NULL, &test_error));
     assert_ok(store_fence(store, 0, 0, &f->epoch, &test_error));
     assert_ok(store_async_create(&f->async, store, threads, threads ? wake : wake_inline, f,
                                  &test_error));
@@ -113,6 +118,7 @@ static void close_async(struct fixture *f)
 {
     store_async_destroy(f->async);
     sem_destroy(&f->woken);
+    test_dir_remove(&f->dir);
 }
 
 static struct job job_make(struct fixture *f,
@@ -139,7 +145,7 @@ static void test_inline_runs_in_order_at_the_poll(void **state)
     struct job write, before, after, chained;
 
     (void)state;
-    open_async(&f, false);
+    open_async(&f, false, false);
     before = job_make(&f, count_work, &count);
     write = job_make(&f, commit_work, &count);
     after = job_make(&f, count_work, &count);
@@ -172,7 +178,7 @@ static void test_write_now_only_when_idle(void **state)
     struct job queued, now;
 
     (void)state;
-    open_async(&f, false);
+    open_async(&f, false, false);
     queued = job_make(&f, commit_work, &count);
     now = job_make(&f, commit_work, &count);
     now.key = 9;
@@ -192,7 +198,7 @@ static void test_destroy_cancels_what_is_queued(void **state)
     struct job write, chained, read;
 
     (void)state;
-    open_async(&f, false);
+    open_async(&f, false, false);
     write = job_make(&f, commit_work, &count);
     chained = job_make(&f, commit_work, &count);
     read = job_make(&f, count_work, &count);
@@ -207,15 +213,14 @@ static void test_destroy_cancels_what_is_queued(void **state)
     assert_int_equal(read.rows, 0);
 }
 
-static void test_threads_write_in_order_beside_readers(void **state)
+static void write_and_read(bool sqlite)
 {
     struct fixture f;
     unsigned written = 0, read = 0, last = 0;
     static struct job writes[JOBS], reads[JOBS];
     struct job final, fence;
 
-    (void)state;
-    open_async(&f, true);
+    open_async(&f, true, sqlite);
     for (unsigned i = 0; i < JOBS; i++) {
         writes[i] = job_make(&f, commit_work, &written);
         writes[i].key = i;
@@ -243,6 +248,18 @@ static void test_threads_write_in_order_beside_readers(void **state)
     close_async(&f);
 }
 
+static void test_threads_write_in_order_beside_readers(void **state)
+{
+    (void)state;
+    write_and_read(false);
+}
+
+static void test_threads_on_sqlite(void **state)
+{
+    (void)state;
+    write_and_read(true);
+}
+
 static void test_threads_destroy_waits_and_cancels(void **state)
 {
     struct fixture f;
@@ -253,7 +270,7 @@ static void test_threads_destroy_waits_and_cancels(void **state)
     (void)state;
     assert_int_equal(sem_init(&started, 0, 0), 0);
     assert_int_equal(sem_init(&release, 0, 0), 0);
-    open_async(&f, true);
+    open_async(&f, true, false);
     running = job_make(&f, blocking_work, &count);
     running.started = &started;
     running.release = &release;
@@ -285,6 +302,7 @@ int main(void)
         cmocka_unit_test(test_write_now_only_when_idle),
         cmocka_unit_test(test_destroy_cancels_what_is_queued),
         cmocka_unit_test(test_threads_write_in_order_beside_readers),
+        cmocka_unit_test(test_threads_on_sqlite),
         cmocka_unit_test(test_threads_destroy_waits_and_cancels),
     };
 

@@ -310,12 +310,22 @@ static int raise_epoch(struct sqlite *s, uint64_t *epoch, struct error *err)
     return CODE_OK;
 }
 
-static int checkpoint(struct sqlite *s, int mode, struct error *err)
+/* Waits for readers; one that does not end makes the fence fail, to be tried again. */
+static int truncate_wal(struct sqlite *s, struct error *err)
 {
-    if (sqlite3_wal_checkpoint_v2(s->db, "main", mode, NULL, NULL))
+    if (sqlite3_wal_checkpoint_v2(s->db, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL))
         return doubt(s, "checkpoint", err);
-    s->wal_pages = 0;
-    s->checkpoint_at = WAL_PAGES;
+    s->unsynced = false;
+    return CODE_OK;
+}
+
+/* After the ballast. A reader on its way is no reason to fail: the room has been found. */
+static int restart_wal(struct sqlite *s, struct error *err)
+{
+    int rc = sqlite3_wal_checkpoint_v2(s->db, "main", SQLITE_CHECKPOINT_RESTART, NULL, NULL);
+
+    if (rc && (rc & 0xff) != SQLITE_BUSY)
+        return doubt(s, "checkpoint", err);
     return CODE_OK;
 }
 
@@ -336,17 +346,16 @@ static int sqlite_fence(struct store *store, uint32_t partition, size_t ballast,
         s->broken = false;
     }
     if (s->unsynced) {
-        code = checkpoint(s, SQLITE_CHECKPOINT_TRUNCATE, err);
+        code = truncate_wal(s, err);
         if (code)
             return code;
-        s->unsynced = false;
     }
     if (ballast)
         code = write_ballast(s, ballast, err);
     if (!code)
         code = raise_epoch(s, &raised, err);
     if (!code && ballast)
-        code = checkpoint(s, SQLITE_CHECKPOINT_RESTART, err);
+        code = restart_wal(s, err);
     if (!code)
         *epoch = raised;
     return code;
