@@ -4,8 +4,6 @@
  * in a poll. Only the answer to the call's current run counts; any other frees its place in the
  * group's window and changes nothing.
  */
-#include <stdio.h>
-
 #include "engine/internal.h"
 
 /* min(retry_max, retry_min * 2^(n-1)), jittered uniformly in [1/2, 1] of it; n from 1. */
@@ -119,23 +117,32 @@ static void tail_call(struct engine *e, struct call *c, int64_t now, const struc
 
 /* --- polls ------------------------------------------------------------------------------------ */
 
-/* Why the engine cannot make the poll's calls; "" if it can. */
-static void poll_limits(const struct engine *e, const struct call *c, const struct engine_answer *a,
-                        char *why, size_t size)
+/* Whether the engine can do what the poll asks; if not, `why` says why not. */
+static int check_poll(const struct engine *e, const struct call *c, int64_t now,
+                      const struct engine_answer *a, struct error *why)
 {
-    *why = 0;
+    bool timer = !a->spec_count && !c->outstanding && !c->inbox_count && a->max_wait_ns > 0;
+
+    if (timer && time_add(now, a->max_wait_ns) > c->expires)
+        return error_set(why, CODE_INVALID_ARGUMENT,
+                         "a wait of %lld s would end after the call expires",
+                         (long long)(a->max_wait_ns / NS_PER_S));
     if (!a->spec_count)
-        return;
+        return CODE_OK;
     if (a->spec_count > e->config.calls_max)
-        snprintf(why, size, "%zu calls in one poll; the limit is %u", a->spec_count,
-                 e->config.calls_max);
-    else if (c->outstanding + a->spec_count > e->config.outstanding_max)
-        snprintf(why, size, "%u calls are outstanding and %zu more were asked; the limit is %u",
-                 c->outstanding, a->spec_count, e->config.outstanding_max);
-    else if (c->depth + 1 > e->config.depth_max)
-        snprintf(why, size, "calls nested deeper than the limit of %u", e->config.depth_max);
-    else if (e->calls.len + a->spec_count > e->config.live_max)
-        snprintf(why, size, "too many live calls: the limit is %u", e->config.live_max);
+        return error_set(why, CODE_RESOURCE_EXHAUSTED, "%zu calls in one poll; the limit is %u",
+                         a->spec_count, e->config.calls_max);
+    if (c->outstanding + a->spec_count > e->config.outstanding_max)
+        return error_set(why, CODE_RESOURCE_EXHAUSTED,
+                         "%u calls are outstanding and %zu more were asked; the limit is %u",
+                         c->outstanding, a->spec_count, e->config.outstanding_max);
+    if (c->depth + 1 > e->config.depth_max)
+        return error_set(why, CODE_RESOURCE_EXHAUSTED, "calls nested deeper than the limit of %u",
+                         e->config.depth_max);
+    if (e->calls.len + a->spec_count > e->config.live_max)
+        return error_set(why, CODE_RESOURCE_EXHAUSTED, "too many live calls: the limit is %u",
+                         e->config.live_max);
+    return CODE_OK;
 }
 
 /* Makes the children, all or none. */
@@ -229,7 +236,8 @@ static void poll(struct engine *e, struct call *c, int64_t now, const struct eng
                     slice_hash(blob_slice(a->state), a->state_arm) != c->state_hash;
     bool had_error = c->has_poll_error;
     struct blob *made = NULL, *error = a->poll_error;
-    char why[160];
+    struct error why;
+    int code = CODE_OK;
 
     consume(e, c);
     put_state(e, c, a);
@@ -241,14 +249,11 @@ static void poll(struct engine *e, struct call *c, int64_t now, const struct eng
     c->max_results = clamp_results(e, a->max_results);
     c->needs = e->open->number;
     call_dirty(e, c);
-    poll_limits(e, c, a, why, sizeof why);
-    if (!error && !*why && !a->spec_count && !c->outstanding && !c->inbox_count &&
-        a->max_wait_ns > 0 && time_add(now, a->max_wait_ns) > c->expires)
-        snprintf(why, sizeof why, "a wait of %lld s would end after the call expires",
-                 (long long)(a->max_wait_ns / NS_PER_S));
-    if (!error && *why)
-        error = made = e->reject ? e->reject(e->reject_arg, why) : NULL;
-    if (error || *why)
+    if (!error)
+        code = check_poll(e, c, now, a, &why);
+    if (code)
+        error = made = e->reject ? e->reject(e->reject_arg, why.message) : NULL;
+    if (error || code)
         refuse(e, c, error);
     else if (!make_children(e, c, now, a))
         engine_fail(e);
