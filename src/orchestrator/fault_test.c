@@ -379,6 +379,38 @@ static void the_first_opening_may_fail(void **state)
     free(w);
 }
 
+static void the_log_tells_the_story(void **state)
+{
+    static const char *const story[] = {"opened", "commit failed", "closed", "reopened"};
+    struct world *w = calloc(1, sizeof *w);
+    struct reply reply = {0};
+    struct log log = {.level = LOG_INFO};
+    char text[8192] = "", *at = text;
+    FILE *file = tmpfile();
+
+    (void)state;
+    assert_non_null(w);
+    assert_non_null(file);
+    log.fd = fileno(file);
+    w->options.log = &log;
+    world_init(w);
+    w->faults.fail_commit_in = 1;
+    world_ask(w, "f", NULL, &reply);
+    world_settle(w);
+    reopen(w);
+    world_free(w);
+    free(w);
+    rewind(file);
+    assert_true(fread(text, 1, sizeof text - 1, file) > 0);
+    fclose(file);
+    for (size_t i = 0; i < sizeof story / sizeof *story; i++) {
+        at = strstr(at, story[i]);
+        if (!at)
+            fail_msg("no \"%s\" in its place:\n%s", story[i], text);
+        at += strlen(story[i]);
+    }
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -393,6 +425,7 @@ int main(void)
         TEST(runs_may_outlive_the_orchestrator),
         cmocka_unit_test_setup_teardown(suspended_calls_survive_a_restart, setup_wide, teardown),
         cmocka_unit_test(every_commit_may_fail_in_every_way),
+        cmocka_unit_test(the_log_tells_the_story),
         cmocka_unit_test(the_first_opening_may_fail),
     };
 

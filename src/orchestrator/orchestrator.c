@@ -104,8 +104,7 @@ static void crash(struct orchestrator *o, const char *what, const char *why, siz
     o->ballast = ballast;
     back_off(o);
     log_line(o->options.log, LOG_ERROR, "closed", LOG_STR("trouble", o->trouble),
-             LOG_NUM("incarnation", o->epoch), LOG_NUM("runs_given_up", o->run_count),
-             LOG_NUM("bytes_not_committed", ballast));
+             LOG_NUM("incarnation", o->epoch), LOG_NUM("runs_given_up", o->run_count));
     cache_clear(&o->cache);
     run_give_up_all(o);
     error_set(&err, CODE_UNAVAILABLE, "%s", o->trouble);
@@ -159,9 +158,10 @@ static void trace_move(void *arg, uint64_t id, unsigned from, unsigned to, const
     struct orchestrator *o = arg;
     const char *was = from == CALL_STATES ? "new" : call_state_name((enum call_state)from);
     const char *is = call_state_name((enum call_state)to);
-    char line[256];
+    char line[256], text[ID_TEXT_LEN + 1];
 
-    log_line(o->options.log, LOG_DEBUG, "call", LOG_NUM("call", id), LOG_STR("from", was),
+    id_format(text, (struct id_parts){.partition = PARTITION, .number = id, .tag = o->tag});
+    log_line(o->options.log, LOG_DEBUG, "call", LOG_STR("call", text), LOG_STR("from", was),
              LOG_STR("to", is), LOG_STR("why", why));
     if (!o->options.trace)
         return;
@@ -260,6 +260,9 @@ static void commit_done(struct store_job *job)
     }
     if (job->code) {
         o->commit_failures++;
+        log_line(o->options.log, LOG_ERROR, "commit failed", LOG_STR("error", job->error.message),
+                 LOG_STR("code", code_name(job->code)), LOG_NUM("incarnation", o->epoch),
+                 LOG_NUM("rows", c->batch->count), LOG_NUM("bytes", c->batch->bytes));
         crash(o, "the store cannot be written", job->error.message,
               c->batch->bytes + c->batch->count * ROW_OVERHEAD);
         return;
@@ -429,6 +432,7 @@ int orchestrator_create(struct orchestrator **out, const struct orchestrator_opt
     heap_init(&o->deadlines);
     code = store_async_create(&o->async, options->store, options->threads, wake, o, err);
     if (code) {
+        store_close(options->store);
         free(o);
         return code;
     }

@@ -516,6 +516,61 @@ static void draining_starts_nothing_new(void **state)
     world_expect(w, id, STATUS_OK, "ok");
 }
 
+static void an_invoker_may_answer_at_once(void **state)
+{
+    struct world *w = *state;
+    char id[ID_TEXT_LEN + 1];
+
+    w->at_once = "now";
+    for (int i = 0; i < 100; i++)
+        world_dispatch(w, "f", "in", id);
+    world_expect(w, id, STATUS_OK, "now");
+    assert_int_equal(w->invoked, 100);
+    assert_true(orchestrator_idle(w->o));
+}
+
+/* A client whose callback does what it likes. */
+struct eager {
+    struct world *w;
+    struct orchestrator_wait *other;
+    struct reply next;
+    unsigned count;
+};
+
+static void eager_got(void *arg, const struct error *error, const Dispatch__V1__CallInfo *info)
+{
+    struct eager *e = arg;
+
+    assert_null(error);
+    assert_non_null(info);
+    e->count++;
+    orchestrator_wait_cancel(e->other);
+    world_ask(e->w, "next", NULL, &e->next);
+}
+
+static void callbacks_may_ask_and_give_up(void **state)
+{
+    struct world *w = *state;
+    struct slice org = slice_str(TEST_ORG);
+    struct eager e = {.w = w};
+    struct got other = {0}, third = {0};
+    char id[ID_TEXT_LEN + 1];
+
+    world_dispatch(w, "f", NULL, id);
+    orchestrator_wait(w->o, org, slice_str(id), -1, eager_got, &e);
+    e.other = orchestrator_wait(w->o, org, slice_str(id), -1, got_info, &other);
+    orchestrator_wait(w->o, org, slice_str(id), -1, got_info, &third);
+    answer_ok(world_take_run(w), "x");
+    world_settle(w);
+    assert_int_equal(e.count, 1);
+    assert_int_equal(other.count, 0);
+    assert_int_equal(third.count, 1);
+    assert_int_equal(e.next.id_count, 1);
+    answer_ok(world_take(w, "next"), "y");
+    world_settle(w);
+    world_expect(w, e.next.ids[0], STATUS_OK, "y");
+}
+
 static void stats_and_traces_tell(void **state)
 {
     struct world *w = *state;
@@ -567,6 +622,31 @@ static void runs_cancelled_while_reading_never_start(void **state)
     assert_true(orchestrator_idle(w->o));
 }
 
+static void a_payload_that_is_missing_is_no_end(void **state)
+{
+    struct world *w = *state;
+    struct orchestrator_stats stats;
+    struct batch batch;
+    char id[ID_TEXT_LEN + 1];
+    struct id_parts parts;
+    struct got got;
+
+    world_dispatch(w, "f", "in", id);
+    assert_true(id_parse(slice_str(id), &parts));
+    answer_status(world_take_run(w), STATUS_TEMPORARY_ERROR, NULL, NULL);
+    world_settle(w);
+    orchestrator_stats(w->o, &stats);
+    batch_init(&batch);
+    assert_true(batch_delete(&batch, TABLE_PAYLOAD, parts.number, PAYLOAD_INPUT));
+    assert_int_equal(store_commit(w->memory, 0, stats.incarnation, &batch, NULL), 0);
+    batch_free(&batch);
+    world_advance(w, 100 * NS_PER_MS);
+    assert_int_equal(w->run_count, 0);
+    world_get(w, id, &got);
+    assert_int_equal(got.state, DISPATCH__V1__STATE__STATE_WAITING);
+    assert_int_equal(got.attempts, 2);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 #define TINY(f)                                                                                    \
     {                                                                                              \
@@ -593,6 +673,8 @@ int main(void)
         TEST(bad_calls_are_refused_by_name),
         TEST(an_empty_dispatch_is_fine),
         TEST(draining_starts_nothing_new),
+        TEST(an_invoker_may_answer_at_once),
+        TEST(callbacks_may_ask_and_give_up),
         TEST(stats_and_traces_tell),
         TINY(a_call_runs_and_has_its_result),
         TINY(a_poll_resumes_with_the_results),
@@ -601,6 +683,9 @@ int main(void)
         TINY(a_tail_call_goes_on_under_the_same_id),
         TINY(whoever_waits_is_told),
         TINY(cancelling_ends_the_tree),
+        TINY(an_invoker_may_answer_at_once),
+        TINY(callbacks_may_ask_and_give_up),
+        TINY(a_payload_that_is_missing_is_no_end),
         TINY(runs_cancelled_while_reading_never_start),
     };
 

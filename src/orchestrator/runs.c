@@ -109,9 +109,13 @@ static void run_end_trouble(struct run *r, const struct error *why)
         .status = STATUS_TEMPORARY_ERROR, .type = code_name(why->code), .message = why->message};
     struct engine_answer a;
 
-    if (run_counts(r))
+    if (run_counts(r)) {
+        char text[ID_TEXT_LEN + 1];
+
+        id_format(text, (struct id_parts){.number = r->call, .tag = r->o->tag});
         log_line(r->o->options.log, LOG_ERROR, "a run cannot be put together",
-                 LOG_NUM("call", r->call), LOG_STR("error", why->message));
+                 LOG_STR("call", text), LOG_STR("error", why->message));
+    }
     answer_from_failure(&f, &a);
     run_end(r, &a);
 }

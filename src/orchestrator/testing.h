@@ -34,11 +34,16 @@ struct world {
     struct invoker invoker;
     struct orchestrator_run *runs[RUNS_MAX]; /* with the invoker, oldest first */
     size_t run_count, invoked, cancelled;
-    bool slow_cancel; /* a cancelled run is not answered at once */
+    const char *at_once; /* every run is answered with this as soon as it is there; NULL: not */
+    bool slow_cancel;    /* a cancelled run is not answered at once */
     struct orchestrator_options options;
     struct orchestrator *o;
     char trace[1 << 16];
 };
+
+/* For tests that refuse allocations: true while the code under test has the word, and only if
+ * testing_refusing is set. */
+extern bool testing_armed, testing_refusing;
 
 /* Makes a world with its orchestrator open. Options are as in w->options, if the test set some. */
 void world_init(struct world *w);
