@@ -373,6 +373,8 @@ static int run_server(struct settings *s)
     int code;
 
     raise_descriptor_limit();
+    if (s->ready_file)
+        unlink(s->ready_file); /* of an earlier run: nobody is to take it for ours */
     if (s->insecure && s->keys.count)
         log_line(&s->log, LOG_WARN, "API keys are not asked for, as --insecure says so");
     log_line(&s->log, LOG_INFO, "starting", LOG_STR("version", DISPATCH_VERSION),

@@ -98,7 +98,7 @@ bool orchestrator_idle(const struct orchestrator *o);
 
 /*
  * Callbacks come from orchestrator_step or from within the call; exactly once unless cancelled.
- * `error` is NULL on success.
+ * `error` is NULL on success. Requests, ids and organizations are read during the call only.
  */
 struct orchestrator_wait; /* a request that can be given up */
 

@@ -37,7 +37,7 @@ static void answer_text(struct net_exchange *exchange, int status, const char *t
 }
 
 static void answer_refusal(struct api *api, struct net_exchange *exchange, const char *request_id,
-                           const char *path, const struct refusal *refusal)
+                           struct slice peer, const char *path, const struct refusal *refusal)
 {
     struct net_header headers[3] = {
         {slice_str("content-type"), slice_str("application/json")},
@@ -50,8 +50,8 @@ static void answer_refusal(struct api *api, struct net_exchange *exchange, const
     struct blob *blob;
 
     log_line(api->log, LOG_INFO, "request refused", LOG_STR("request", request_id),
-             LOG_STR("path", path), LOG_NUM("status", http), LOG_STR("code", code_name(code)),
-             LOG_STR("error", refusal->error.message));
+             LOG_SLICE("peer", peer), LOG_STR("path", path), LOG_NUM("status", http),
+             LOG_STR("code", code_name(code)), LOG_STR("error", refusal->error.message));
     /* Room for a message in which each byte is escaped. */
     buf_init(&body, 6 * ERROR_MESSAGE_MAX + 256);
     wire_connect_error(code, refusal->error.message, &body);
@@ -72,7 +72,8 @@ static void answer_message(struct rpc *rpc, const void *message)
 
     if (!body) {
         error_memory(&refusal.error);
-        answer_refusal(rpc->api, rpc->exchange, rpc->request_id, rpc->method->path, &refusal);
+        answer_refusal(rpc->api, rpc->exchange, rpc->request_id, rpc->peer, rpc->method->path,
+                       &refusal);
         return;
     }
     log_line(rpc->api->log, LOG_DEBUG, "request answered", LOG_STR("request", rpc->request_id),
@@ -83,12 +84,6 @@ static void answer_message(struct rpc *rpc, const void *message)
 
 /* --- one request to a method ----------------------------------------------------------------- */
 
-static void rpc_free(struct rpc *rpc)
-{
-    arena_reset(&rpc->arena);
-    free(rpc);
-}
-
 void rpc_end(struct rpc *rpc, const struct error *error, const void *message)
 {
     assert(!rpc->over);
@@ -96,13 +91,14 @@ void rpc_end(struct rpc *rpc, const struct error *error, const void *message)
     if (rpc->exchange && error) {
         struct refusal refusal = {.error = *error};
 
-        answer_refusal(rpc->api, rpc->exchange, rpc->request_id, rpc->method->path, &refusal);
+        answer_refusal(rpc->api, rpc->exchange, rpc->request_id, rpc->peer, rpc->method->path,
+                       &refusal);
     } else if (rpc->exchange) {
         answer_message(rpc, message);
     }
     rpc->exchange = NULL;
     if (!rpc->starting)
-        rpc_free(rpc);
+        free(rpc);
 }
 
 void api_gone(void *arg, struct net_exchange *exchange)
@@ -117,7 +113,7 @@ void api_gone(void *arg, struct net_exchange *exchange)
              LOG_STR("path", rpc->method->path));
     if (rpc->wait) {
         orchestrator_wait_cancel(rpc->wait);
-        rpc_free(rpc);
+        free(rpc);
     }
 }
 
@@ -163,25 +159,37 @@ static bool serving(const struct api *api, struct refusal *refusal)
     return false;
 }
 
-/* Reads the request, and starts its method; or says in *refusal why not. */
-static bool rpc_start(struct rpc *rpc, const struct net_request *request, struct refusal *refusal)
+static void start_method(struct rpc *rpc, const void *message)
 {
     struct api *api = rpc->api;
-    void *message;
 
-    if (!authenticate(api, request, refusal) || !connect_read_head(request, &rpc->head, refusal) ||
-        connect_read_body(request, &rpc->head, api->body_max, rpc->method->request, &rpc->arena,
-                          &message, &refusal->error) ||
-        !serving(api, refusal))
-        return false;
     net_exchange_set(rpc->exchange, rpc);
     rpc->starting = true;
     rpc->method->start(rpc, message);
     rpc->starting = false;
     if (rpc->over)
-        rpc_free(rpc);
+        free(rpc);
     api->changed(api->arg);
-    return true;
+}
+
+/* Reads the request, and starts its method; or says in *refusal why not. */
+static bool rpc_start(struct rpc *rpc, const struct net_request *request, struct refusal *refusal)
+{
+    struct api *api = rpc->api;
+    struct arena arena;
+    void *message;
+    bool good;
+
+    if (!authenticate(api, request, refusal) || !connect_read_head(request, &rpc->head, refusal))
+        return false;
+    arena_init(&arena, ARENA_FACTOR * api->body_max);
+    good = connect_read_body(request, &rpc->head, api->body_max, rpc->method->request, &arena,
+                             &message, &refusal->error) == CODE_OK &&
+           serving(api, refusal);
+    if (good)
+        start_method(rpc, message);
+    arena_reset(&arena);
+    return good;
 }
 
 static void handle_method(struct api *api, const struct method *method,
@@ -207,14 +215,14 @@ static void handle_method(struct api *api, const struct method *method,
     rpc->api = api;
     rpc->method = method;
     rpc->exchange = exchange;
+    rpc->peer = request->peer;
     rpc->org = slice_str("default");
     memcpy(rpc->request_id, request_id, sizeof request_id);
-    arena_init(&rpc->arena, ARENA_FACTOR * api->body_max);
     if (rpc_start(rpc, request, &refusal))
         return;
-    rpc_free(rpc);
+    free(rpc);
 refused:
-    answer_refusal(api, exchange, request_id, method->path, &refusal);
+    answer_refusal(api, exchange, request_id, request->peer, method->path, &refusal);
 }
 
 /* --- the rest -------------------------------------------------------------------------------- */
@@ -248,7 +256,7 @@ static void handle_unknown(struct api *api, struct net_exchange *exchange,
     error_set(&refusal.error, CODE_NOT_FOUND,
               "there is nothing at %s: calls are dispatched by POST %s", shown,
               api_methods[0].path);
-    answer_refusal(api, exchange, request_id, shown, &refusal);
+    answer_refusal(api, exchange, request_id, request->peer, shown, &refusal);
 }
 
 void api_handle(void *arg, struct net_exchange *exchange, const struct net_request *request)

@@ -57,9 +57,8 @@ struct rpc {
     struct api *api;
     const struct method *method;
     struct net_exchange *exchange; /* NULL: nobody waits for the answer */
-    struct slice org;
+    struct slice peer, org;
     struct connect_head head;
-    struct arena arena;
     struct orchestrator_wait *wait; /* what can be given up, or NULL */
     bool starting, over;            /* inside method->start; rpc_end was called */
     bool timeout_first;             /* its timeout ends before the wait that it asked for */
