@@ -87,12 +87,12 @@ static void run_end(struct run *r, struct engine_answer *answer)
     answer->generation = r->generation;
     answer->attempt = r->attempt;
     answer->group = r->group;
-    run_free(r);
     if (counts) {
         note_error(o, answer);
         orchestrator_answer(o, answer);
     }
     answer_free(answer);
+    run_free(r); /* last: the specs of a poll point at a response that may be in its arena */
 }
 
 static void run_end_gone(struct run *r)
