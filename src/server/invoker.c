@@ -153,6 +153,14 @@ static void answered(struct http_invoker *invoker, struct orchestrator_run *run,
     failed(invoker, run, &failure);
 }
 
+/* "connect to HOST:PORT: connection refused" without the part that says again where to. */
+static const char *reason(const char *message)
+{
+    const char *colon = strstr(message, ": ");
+
+    return colon ? colon + 2 : message;
+}
+
 static void run_done(void *arg, const struct net_response *response)
 {
     struct attempt *attempt = arg;
@@ -169,8 +177,8 @@ static void run_done(void *arg, const struct net_response *response)
         answered(invoker, run, response);
     } else {
         failure.status = status_of_failure(response->failure);
-        failure.message =
-            arena_printf(run->arena, "%.*s: %s", SLICE_FMT(run->endpoint), response->message);
+        failure.message = arena_printf(run->arena, "%.*s: %s", SLICE_FMT(run->endpoint),
+                                       reason(response->message));
         if (!failure.message)
             failure.message = response->message;
         failed(invoker, run, &failure);
@@ -267,10 +275,12 @@ static void invoker_run(struct invoker *vtable, struct orchestrator_run *run)
         invoker->in_flight++;
         return;
     }
-    failure = (struct run_failure){.status = STATUS_TEMPORARY_ERROR,
-                                   .type = "transport",
-                                   .message = err.message,
-                                   .transport = true};
+    failure.message = err.message;
+    if (err.code != CODE_INVALID_ARGUMENT) { /* what it names can be sent to, but not now */
+        failure.status = STATUS_TEMPORARY_ERROR;
+        failure.type = "transport";
+        failure.transport = true;
+    }
     failed(invoker, run, &failure);
 }
 

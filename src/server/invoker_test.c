@@ -358,7 +358,7 @@ static void test_too_large(void **state)
 static void test_refused_connection(void **state)
 {
     struct world *w = *state;
-    char wanted[128];
+    char wanted[256];
 
     net_server_destroy(w->endpoint);
     w->endpoint = NULL;
@@ -372,9 +372,12 @@ static void test_refused_connection(void **state)
 
 static void test_unsupported_endpoints(void **state)
 {
-    static const char *const endpoints[] = {"https://127.0.0.1:1", "bridge://session",
+    static const char *const endpoints[] = {"https://127.0.0.1:1",
+                                            "bridge://session",
                                             "arn:aws:lambda:us-east-1:1:function:f",
-                                            "event:", "http://"};
+                                            "event:",
+                                            "http://127.0.0.1:1/a path",
+                                            "http://"};
     struct world *w = *state;
 
     for (size_t i = 0; i < sizeof endpoints / sizeof *endpoints; i++) {
