@@ -225,8 +225,8 @@ static int on_headers_complete(llhttp_t *parser)
     else if (check_request(m))
         return -1;
     parser->upgrade = 0; /* an offer that we do not take up */
-    if (!request && m->no_body)
-        return 1;
+    if (!request && (m->no_body || !net_http1_status_has_body(m->status)))
+        return 1; /* whatever length it announces */
     if (!m->has_length || m->chunked)
         return 0;
     if (parser->content_length > m->max_body)
@@ -384,7 +384,11 @@ bool net_http1_is_token(struct slice text)
     const uint8_t *bytes = text.data;
 
     for (size_t i = 0; i < text.len; i++) {
-        if (bytes[i] <= ' ' || bytes[i] >= 0x7f || strchr("\"(),/:;<=>?@[\\]{}", bytes[i]))
+        uint8_t c = bytes[i];
+
+        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-')
+            continue;
+        if (!c || !strchr("!#$%&'*+.^_`|~", c))
             return false;
     }
     return text.len > 0;

@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The HTTP client: calls from net_client_send to done().
+ *
+ * A call takes a kept connection of its host, or dials a new one; there it is written, and the
+ * channel reports its end. A kept connection may have been closed by the peer just before: as long
+ * as not a byte of the response came, the call starts again on a new one (which cannot be stale, so
+ * once). The overall timeout is one timer a call.
+ */
+#include "net/client.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "net/http1.h"
+
+enum { FREE_CALLS_MAX = 256, HEAD_KEEP = 4096 };
+
+/* --- calls in memory ------------------------------------------------------------------------- */
+
+static void on_timeout(void *arg);
+
+/* Used ones are kept: with them the room for the head and the place in the timer heap. */
+static struct net_call *new_call(struct net_client *client)
+{
+    struct list *node = list_pop(&client->free_calls);
+    struct net_call *call;
+
+    if (node) {
+        client->free_count--;
+        return LIST_ENTRY(node, struct net_call, link);
+    }
+    call = calloc(1, sizeof *call);
+    if (!call)
+        return NULL;
+    if (!net_timer_init(&call->timer, client->loop, on_timeout, call)) {
+        free(call);
+        return NULL;
+    }
+    list_init(&call->link);
+    call->client = client;
+    buf_init(&call->head, NET_SCRATCH_MAX);
+    return call;
+}
+
+static void free_call(struct net_call *call)
+{
+    net_timer_finish(&call->timer);
+    buf_free(&call->head);
+    free(call);
+}
+
+static void release_call(struct net_call *call)
+{
+    struct net_client *client = call->client;
+
+    assert(!call->dial && !call->channel && list_empty(&call->link));
+    blob_unref(call->body);
+    call->body = NULL;
+    if (call->host)
+        net_pool_unref(&client->pool, call->host);
+    call->host = NULL;
+    if (client->destroyed || client->free_count == FREE_CALLS_MAX) {
+        free_call(call);
+        return;
+    }
+    if (call->head.cap > HEAD_KEEP)
+        buf_free(&call->head);
+    buf_reset(&call->head);
+    list_push(&client->free_calls, &call->link);
+    client->free_count++;
+}
+
+static void maybe_free_client(struct net_client *client)
+{
+    if (!client->destroyed || client->in_done > 0)
+        return;
+    net_pool_free(&client->pool);
+    free(client);
+}
+
+/* --- the end of a call ----------------------------------------------------------------------- */
+
+/* Lets go of whatever carries it. */
+static void detach(struct net_call *call)
+{
+    struct net_channel *channel = call->channel;
+    struct net_dial *dial = call->dial;
+
+    call->channel = NULL;
+    call->dial = NULL;
+    if (channel)
+        net_channel_close(channel);
+    if (dial)
+        net_dial_cancel(dial);
+}
+
+void net_call_finish(struct net_call *call, const struct net_response *response)
+{
+    struct net_client *client = call->client;
+
+    detach(call);
+    list_remove(&call->link);
+    net_timer_clear(&call->timer);
+    client->in_done++;
+    call->done(call->arg, response);
+    client->in_done--;
+    release_call(call);
+    maybe_free_client(client);
+}
+
+static void finish_failed(struct net_call *call, enum net_failure failure, const char *message)
+{
+    net_call_finish(call, &(struct net_response){.failure = failure, .message = message});
+}
+
+void net_call_fail(struct net_call *call, enum net_failure failure, const char *format, ...)
+{
+    const struct net_host *host = call->host;
+    bool ipv6 = strchr(host->name, ':') != NULL;
+    char text[ERROR_MESSAGE_MAX];
+    int len = snprintf(text, sizeof text, "request to %s%s%s:%u: ", ipv6 ? "[" : "", host->name,
+                       ipv6 ? "]" : "", host->port);
+    va_list args;
+
+    assert(len > 0 && (size_t)len < sizeof text);
+    va_start(args, format);
+    vsnprintf(text + len, sizeof text - (size_t)len, format, args);
+    va_end(args);
+    finish_failed(call, failure, text);
+}
+
+static void on_timeout(void *arg)
+{
+    struct net_call *call = arg;
+
+    net_call_fail(call, NET_TIMEOUT, "%s within %u ms",
+                  call->channel ? "no whole response" : "not connected", call->timeout_ms);
+}
+
+void net_call_cancel(struct net_call *call)
+{
+    finish_failed(call, NET_CANCELED, "canceled");
+}
+
+/* --- the way of a call ----------------------------------------------------------------------- */
+
+static void on_dialed(void *arg, int fd, enum net_failure failure, const char *message)
+{
+    struct net_call *call = arg;
+    struct net_channel *channel;
+    int rc;
+
+    call->dial = NULL;
+    if (fd < 0) {
+        finish_failed(call, failure, message);
+        return;
+    }
+    channel = net_channel_open(call->client, call->host, fd);
+    if (!channel) {
+        net_call_fail(call, NET_TEMPORARY, "out of memory");
+        return;
+    }
+    rc = net_channel_send(channel, call);
+    if (rc < 0)
+        net_call_fail(call, net_failure_of(rc), "%s", uv_strerror(rc));
+}
+
+static bool dial(struct net_call *call)
+{
+    call->dial = net_dial_start(call->client->loop, call->host->name, call->host->port,
+                                call->client->options.connect_timeout_ms, on_dialed, call);
+    return call->dial != NULL;
+}
+
+void net_call_again(struct net_call *call)
+{
+    assert(!call->channel);
+    if (!dial(call))
+        net_call_fail(call, NET_TEMPORARY, "out of memory");
+}
+
+/* --- sending --------------------------------------------------------------------------------- */
+
+static bool is_clean(struct slice text)
+{
+    const uint8_t *bytes = text.data;
+
+    for (size_t i = 0; i < text.len; i++) {
+        if (bytes[i] <= ' ' || bytes[i] == 0x7f)
+            return false;
+    }
+    return true;
+}
+
+static bool is_name(struct slice text, const char *lower)
+{
+    return text.len == strlen(lower) && strncasecmp(text.data, lower, text.len) == 0;
+}
+
+static int check(const struct net_outgoing *request, struct error *err)
+{
+    if (request->tls)
+        return error_set(err, CODE_UNIMPLEMENTED, "https is not built in");
+    if (request->host.len == 0 || request->host.len > 255 || !is_clean(request->host))
+        return error_set(err, CODE_INVALID_ARGUMENT, "invalid host in a request");
+    if (!net_http1_is_token(request->method))
+        return error_set(err, CODE_INVALID_ARGUMENT, "invalid method in a request");
+    if (!is_clean(request->target) ||
+        (request->target.len > 0 && *(const char *)request->target.data != '/'))
+        return error_set(err, CODE_INVALID_ARGUMENT,
+                         "invalid path in a request: it should begin with '/' and have neither "
+                         "spaces nor control characters");
+    for (size_t i = 0; i < request->header_count; i++) {
+        const struct net_header *header = &request->headers[i];
+
+        if (!net_http1_header_is_valid(header) || is_name(header->name, "content-length") ||
+            is_name(header->name, "transfer-encoding"))
+            return error_set(err, CODE_INVALID_ARGUMENT, "header \"%.*s\" cannot be sent",
+                             SLICE_FMT(header->name));
+    }
+    return 0;
+}
+
+/* Over a kept connection, or a new one. */
+static bool route(struct net_call *call)
+{
+    struct net_channel *channel = net_channel_take(call->host);
+
+    return (channel && net_channel_send(channel, call) == 0) || dial(call);
+}
+
+int net_client_send(struct net_client *client, const struct net_outgoing *request,
+                    struct net_call **out, struct error *err)
+{
+    struct net_call *call;
+    int rc = check(request, err);
+
+    if (rc)
+        return rc;
+    if (client->destroyed)
+        return error_set(err, CODE_FAILED_PRECONDITION, "the client has been destroyed");
+    call = new_call(client);
+    if (!call)
+        return error_memory(err);
+    call->body = blob_ref(request->body);
+    call->is_head = slice_eq_str(request->method, "HEAD");
+    call->done = request->done;
+    call->arg = request->arg;
+    call->timeout_ms = request->timeout_ms;
+    net_http1_put_request(&call->head, request);
+    call->host = net_pool_host(&client->pool, request->host, request->port);
+    uv_update_time(&client->loop->uv);
+    if (call->head.failed || !call->host || !route(call)) {
+        release_call(call);
+        return error_memory(err);
+    }
+    list_append(&client->calls, &call->link);
+    if (call->timeout_ms)
+        net_timer_set_at(&call->timer, net_loop_now_ms(client->loop) + call->timeout_ms);
+    if (out)
+        *out = call;
+    return 0;
+}
+
+/* --- the client ------------------------------------------------------------------------------ */
+
+int net_client_create(struct net_client **out, struct net_loop *loop,
+                      const struct net_client_options *options, struct error *err)
+{
+    struct net_client *client = calloc(1, sizeof *client);
+    struct net_client_options *o;
+
+    if (!client)
+        return error_memory(err);
+    client->loop = loop;
+    o = &client->options;
+    if (options)
+        *o = *options;
+    if (!o->max_body)
+        o->max_body = 20000000;
+    if (!o->max_header_bytes)
+        o->max_header_bytes = 65536;
+    if (!o->connect_timeout_ms)
+        o->connect_timeout_ms = 10000;
+    if (!o->idle_timeout_ms)
+        o->idle_timeout_ms = 30000;
+    if (!o->max_idle_per_host)
+        o->max_idle_per_host = 1024;
+    net_pool_init(&client->pool);
+    list_init(&client->calls);
+    list_init(&client->channels);
+    list_init(&client->free_calls);
+    *out = client;
+    return 0;
+}
+
+void net_client_destroy(struct net_client *client)
+{
+    struct list *node;
+
+    if (!client)
+        return;
+    client->destroyed = true;
+    client->in_done++; /* it is still needed here */
+    while (!list_empty(&client->calls))
+        net_call_cancel(LIST_ENTRY(client->calls.next, struct net_call, link));
+    while (!list_empty(&client->channels))
+        net_channel_close(net_channel_of_client(client->channels.next));
+    while ((node = list_pop(&client->free_calls)))
+        free_call(LIST_ENTRY(node, struct net_call, link));
+    client->in_done--;
+    maybe_free_client(client);
+}

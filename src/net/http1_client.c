@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * HTTP/1 on one connection to a host: one call at a time, and none while it is kept for the next.
+ *
+ * The connection goes back to the pool before done() is called, so that a request sent from there
+ * can use it; the response is still in the parser's buffers, which are reset only when the first
+ * byte of the next response comes.
+ *
+ * A peer may answer before it has read the whole request (413), and then close: a failed write is
+ * not the end, the reading side decides.
+ */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "net/client.h"
+#include "net/http1.h"
+
+struct net_channel {
+    struct net_conn conn;
+    struct net_client *client; /* NULL: closed */
+    struct net_host *host;
+    struct list link; /* of the client's channels */
+    struct list idle; /* of the host's, when it is kept */
+    struct net_call *call;
+    struct net_http1 message;
+    bool reused;
+    bool answered; /* a byte of the response to this call has come */
+};
+
+static struct net_channel *of_conn(struct net_conn *conn)
+{
+    return LIST_ENTRY(conn, struct net_channel, conn);
+}
+
+struct net_channel *net_channel_of_client(struct list *node)
+{
+    return LIST_ENTRY(node, struct net_channel, link);
+}
+
+static void leave_idle(struct net_channel *channel)
+{
+    if (list_empty(&channel->idle))
+        return;
+    list_remove(&channel->idle);
+    channel->host->idle_count--;
+}
+
+void net_channel_close(struct net_channel *channel)
+{
+    if (!channel->client)
+        return;
+    channel->call = NULL;
+    leave_idle(channel);
+    list_remove(&channel->link);
+    net_pool_unref(&channel->client->pool, channel->host);
+    channel->client = NULL;
+    channel->host = NULL;
+    net_conn_close(&channel->conn);
+}
+
+/* Takes the call off; what becomes of the channel is the caller's matter. */
+static struct net_call *let_go(struct net_channel *channel)
+{
+    struct net_call *call = channel->call;
+
+    channel->call = NULL;
+    call->channel = NULL;
+    return call;
+}
+
+static void keep(struct net_channel *channel)
+{
+    struct net_host *host = channel->host;
+
+    if (host->idle_count >= channel->client->options.max_idle_per_host) {
+        net_channel_close(channel);
+        return;
+    }
+    list_push(&host->idle, &channel->idle);
+    host->idle_count++;
+    net_conn_set_deadline(&channel->conn, channel->client->options.idle_timeout_ms);
+}
+
+struct net_channel *net_channel_take(struct net_host *host)
+{
+    struct net_channel *channel;
+
+    if (list_empty(&host->idle))
+        return NULL;
+    channel = LIST_ENTRY(host->idle.next, struct net_channel, idle);
+    leave_idle(channel);
+    net_conn_clear_deadline(&channel->conn);
+    channel->reused = true;
+    return channel;
+}
+
+int net_channel_send(struct net_channel *channel, struct net_call *call)
+{
+    int rc;
+
+    assert(!channel->call && !call->channel && list_empty(&channel->idle));
+    channel->answered = false;
+    rc = net_conn_write(&channel->conn, buf_slice(&call->head), call->body);
+    if (rc < 0) {
+        net_channel_close(channel);
+        return rc;
+    }
+    channel->call = call;
+    call->channel = channel;
+    return 0;
+}
+
+/* --- the response ---------------------------------------------------------------------------- */
+
+/* `spare`: the peer sent more than the response. */
+static void complete(struct net_channel *channel, bool spare)
+{
+    struct net_http1 *m = &channel->message;
+    bool again = m->keep_alive && !spare && channel->conn.queued == 0 &&
+                 !channel->conn.writing_failed && !channel->conn.ended;
+    struct net_call *call = let_go(channel);
+    struct net_response response = {
+        .failure = NET_OK,
+        .status = m->status,
+        .headers = m->headers,
+        .header_count = m->count,
+        .body = buf_slice(&m->body),
+    };
+
+    if (again)
+        keep(channel);
+    else
+        net_channel_close(channel);
+    if (m->status == 101)
+        net_call_fail(call, NET_UNSUPPORTED, "the peer switched to another protocol");
+    else
+        net_call_finish(call, &response);
+    net_http1_trim(m); /* the channel may be closed, but is not freed before the next turn */
+}
+
+/* The connection ended before the response was whole. */
+static void interrupted(struct net_channel *channel, enum net_failure failure, const char *why)
+{
+    bool stale = channel->reused && !channel->answered;
+    struct net_call *call;
+
+    if (!channel->call) {
+        net_channel_close(channel);
+        return;
+    }
+    call = let_go(channel);
+    net_channel_close(channel);
+    if (stale)
+        net_call_again(call);
+    else
+        net_call_fail(call, failure, "%s", why);
+}
+
+static void on_bytes(struct net_conn *conn, const uint8_t *data, size_t len)
+{
+    struct net_channel *channel = of_conn(conn);
+    struct net_http1 *m = &channel->message;
+    size_t used;
+
+    if (!channel->call) { /* nobody asked */
+        net_channel_close(channel);
+        return;
+    }
+    if (!channel->answered) {
+        net_http1_reset(m);
+        m->no_body = channel->call->is_head;
+        channel->answered = true;
+    }
+    used = net_http1_feed(m, data, len);
+    if (m->state == HTTP1_DONE)
+        complete(channel, used < len);
+    else if (m->state == HTTP1_BAD)
+        net_call_fail(channel->call, NET_MALFORMED, "malformed response: %s", m->reason);
+}
+
+static void on_end(struct net_conn *conn)
+{
+    struct net_channel *channel = of_conn(conn);
+    struct net_http1 *m = &channel->message;
+
+    if (!channel->call || !channel->answered) {
+        interrupted(channel, NET_TCP, "the connection was closed before a response");
+        return;
+    }
+    net_http1_end(m);
+    if (m->state == HTTP1_DONE)
+        complete(channel, false);
+    else
+        interrupted(channel, NET_MALFORMED, "the response was cut short");
+}
+
+static void on_broken(struct net_conn *conn, int error)
+{
+    interrupted(of_conn(conn), net_failure_of(-error), uv_strerror(-error));
+}
+
+static void on_written(struct net_conn *conn, int error)
+{
+    (void)conn;
+    (void)error; /* if it is one, reading meets the end, too */
+}
+
+static void on_deadline(struct net_conn *conn)
+{
+    struct net_channel *channel = of_conn(conn);
+
+    if (!channel->call)
+        net_channel_close(channel);
+}
+
+static void on_closed(struct net_conn *conn)
+{
+    struct net_channel *channel = of_conn(conn);
+
+    net_http1_free(&channel->message);
+    free(channel);
+}
+
+struct net_channel *net_channel_open(struct net_client *client, struct net_host *host, int fd)
+{
+    static const struct net_conn_events events = {on_bytes,   on_end,      on_broken,
+                                                  on_written, on_deadline, on_closed};
+    struct net_channel *channel = calloc(1, sizeof *channel);
+
+    if (!channel) {
+        close(fd);
+        return NULL;
+    }
+    if (net_conn_open(&channel->conn, client->loop, fd, &events) < 0) {
+        free(channel);
+        return NULL;
+    }
+    net_http1_init(&channel->message, HTTP_RESPONSE, client->options.max_header_bytes,
+                   client->options.max_body);
+    channel->client = client;
+    channel->host = host;
+    host->refs++;
+    list_init(&channel->idle);
+    list_append(&client->channels, &channel->link);
+    return channel;
+}
