@@ -6,7 +6,6 @@
 #include <stdlib.h>
 
 #include "base/list.h"
-#include "google/protobuf/wrappers.pb-c.h"
 
 bool testing_armed, testing_refusing;
 
@@ -342,36 +341,26 @@ void world_expect(struct world *w, const char *id, enum status status, const cha
 
 wire_any *any_of(struct arena *arena, const char *text)
 {
-    Google__Protobuf__StringValue value = GOOGLE__PROTOBUF__STRING_VALUE__INIT;
-    wire_any *any = arena_alloc(arena, sizeof *any);
+    struct value value = {.kind = VALUE_STRING, .bytes = slice_str(text)};
+    wire_any *any = wire_any_from_value(&value, arena);
 
     assert_non_null(any);
-    google__protobuf__any__init(any);
-    value.value = arena_dup(arena, slice_str(text));
-    any->type_url = arena_dup(arena, slice_str(WIRE_TYPE_PREFIX "google.protobuf.StringValue"));
-    any->value.len = google__protobuf__string_value__get_packed_size(&value);
-    any->value.data = arena_alloc(arena, any->value.len + 1);
-    google__protobuf__string_value__pack(&value, any->value.data);
     return any;
 }
 
 void any_text(const wire_any *any, char *out, size_t size)
 {
-    Google__Protobuf__StringValue *value = NULL;
-    struct arena arena;
     bool armed = testing_armed;
+    struct value value = {0};
+    struct arena arena;
     struct error err;
 
     out[0] = 0;
-    if (!any ||
-        !slice_eq_str(wire_type_name(slice_str(any->type_url)), "google.protobuf.StringValue"))
-        return;
     testing_armed = false; /* this is the test's own */
     arena_init(&arena, 1 << 20);
-    assert_int_equal(wire_unpack(&google__protobuf__string_value__descriptor,
-                                 slice(any->value.data, any->value.len), &arena, &value, &err),
-                     0);
-    snprintf(out, size, "%s", value->value);
+    assert_int_equal(wire_value_from_any(any, &arena, &value, &err), 0);
+    if (value.kind == VALUE_STRING)
+        snprintf(out, size, "%.*s", SLICE_FMT(value.bytes));
     arena_reset(&arena);
     testing_armed = armed;
 }
