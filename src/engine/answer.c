@@ -252,7 +252,7 @@ static void poll(struct engine *e, struct call *c, int64_t now, const struct eng
     if (!error)
         code = check_poll(e, c, now, a, &why);
     if (code)
-        error = made = e->reject ? e->reject(e->reject_arg, why.message) : NULL;
+        error = made = e->reject ? e->reject(e->reject_arg, &why) : NULL;
     if (error || code)
         refuse(e, c, error);
     else if (!make_children(e, c, now, a))

@@ -97,7 +97,7 @@ void engine_destroy(struct engine *e)
     free(e);
 }
 
-void engine_set_reject(struct engine *e, struct blob *(*reject)(void *arg, const char *message),
+void engine_set_reject(struct engine *e, struct blob *(*reject)(void *arg, const struct error *why),
                        void *arg)
 {
     e->reject = reject;

@@ -129,13 +129,13 @@ struct engine_answer {
 /*
  * Every ENGINE_RUN is answered exactly once, also after ENGINE_CANCEL_RUN. An answer for a run that
  * is not the call's current one only frees its place in the group's window. A poll whose calls
- * exceed a limit is resumed with an error made by `reject` (config-free callback below).
+ * exceed a limit is resumed with an error made by the callback of engine_set_reject.
  */
 void engine_answer(struct engine *engine, int64_t now, const struct engine_answer *answer);
 
 /* Makes the packed Error for a poll that the engine has to refuse (limits). NULL: no memory. */
 void engine_set_reject(struct engine *engine,
-                       struct blob *(*reject)(void *arg, const char *message), void *arg);
+                       struct blob *(*reject)(void *arg, const struct error *why), void *arg);
 
 /* Ends a live call, and its tree, as cancelled. CODE_NOT_FOUND, CODE_FAILED_PRECONDITION (done).
  * `token` comes back in ENGINE_ACCEPTED; NULL: nobody waits. */

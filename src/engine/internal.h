@@ -103,7 +103,7 @@ struct engine {
     struct engine_stats stats;
     uint64_t by_state[CALL_STATES];
 
-    struct blob *(*reject)(void *arg, const char *message);
+    struct blob *(*reject)(void *arg, const struct error *why);
     void *reject_arg;
     void (*trace)(void *arg, uint64_t id, unsigned from, unsigned to, const char *why);
     void *trace_arg;

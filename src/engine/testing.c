@@ -9,10 +9,10 @@
 
 #include "engine/testing.h"
 
-static struct blob *reject(void *arg, const char *message)
+static struct blob *reject(void *arg, const struct error *why)
 {
     (void)arg;
-    return blob_copy(slice_str(message));
+    return blob_copy(slice_str(why->message));
 }
 
 static void start(struct bench *b)

@@ -170,10 +170,10 @@ static void trace_move(void *arg, uint64_t id, unsigned from, unsigned to, const
 }
 
 /* For a poll that the engine refuses as it exceeds a limit. */
-static struct blob *reject(void *arg, const char *message)
+static struct blob *reject(void *arg, const struct error *why)
 {
     (void)arg;
-    return answer_error(code_name(CODE_RESOURCE_EXHAUSTED), message);
+    return answer_error(code_name(why->code), why->message);
 }
 
 static void open_engine(struct orchestrator *o, struct engine *engine, uint64_t epoch)
