@@ -50,7 +50,7 @@ says 2 'a time is written like' server --insecure --grace soon
 says 2 'it is logfmt or json' server --log-format xml
 says 2 'it is debug' server --log-level loud
 says 2 'not an open descriptor' server --ready-fd 99
-says 1 'API keys are needed' server --insecure --listen 0.0.0.0:0 --store memory:
-says 1 'port' server --insecure --listen 127.0.0.1:99999 --store memory:
-says 1 'store' server --insecure --listen 127.0.0.1:0 --store file:x
+says 2 'API keys are needed' server --insecure --listen 0.0.0.0:0 --store memory:
+says 2 'port' server --insecure --listen 127.0.0.1:99999 --store memory:
+says 2 'store' server --insecure --listen 127.0.0.1:0 --store file:x
 says 1 "$dir/none" server --insecure --listen 127.0.0.1:0 --store "sqlite:$dir/none/x.db"

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
@@ -373,6 +374,7 @@ static int run_server(struct settings *s)
     int code;
 
     raise_descriptor_limit();
+    umask(077); /* what is in the store is for its owner to read */
     if (s->ready_file)
         unlink(s->ready_file); /* of an earlier run: nobody is to take it for ours */
     if (s->insecure && s->keys.count)
@@ -384,6 +386,8 @@ static int run_server(struct settings *s)
         code = serve(&r, &err);
         net_loop_destroy(r.loop);
     }
+    if (code == CODE_INVALID_ARGUMENT)
+        return cli_usage(&cli_server, "%s", err.message);
     return code ? cli_fail("%s", err.message) : CLI_OK;
 }
 

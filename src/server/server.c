@@ -268,6 +268,9 @@ static int listen_on(struct server *s, const char *address, struct error *err)
                          address);
     options.host = host;
     code = net_server_create(&s->listeners[s->listener_count], s->options.loop, &options, err);
+    if (code == CODE_UNAVAILABLE)
+        return error_set(err, code, "%s; stop what listens there, or choose another address",
+                         err->message);
     if (code)
         return code;
     v6 = strchr(host, ':');
