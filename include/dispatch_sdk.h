@@ -25,20 +25,19 @@
  * Rules that hold everywhere in this header, unless a comment says otherwise:
  *
  * - Errors. A function that can fail returns an int: 0, or a positive enum dispatch_code. Outputs
- * are untouched on failure. The text stands in the struct dispatch_failure that the caller may pass
- *   (NULL: not wanted). A function returning a pointer returns NULL on failure.
+ *   are untouched on failure. The text stands in the struct dispatch_failure that the caller may
+ *   pass (NULL: not wanted). A function returning a pointer returns NULL on failure.
  * - Memory. Texts are NUL-terminated UTF-8. What goes in is copied before the function returns,
- * except by the constructors of values, calls and results, which borrow (see struct
- * dispatch_value). What comes out belongs to the object it came from, and dies with it. Options
- * structs start zeroed
- *   (`= {0}`), and zero always means the default; their reserved_ fields stay zero.
+ *   except by the constructors of values, calls and results, which borrow (see struct
+ *   dispatch_value). What comes out belongs to the object it came from, and dies with it. Options
+ *   structs start zeroed (`= {0}`); zero always means the default; reserved_ fields stay zero.
  * - Threads. Functions are thread-safe, except that one struct dispatch_ctx or dispatch_batch is
- * used by one thread at a time, and nothing is used during or after its destruction.
+ *   used by one thread at a time, and nothing is used during or after its destruction.
  * - Time. Instants are int64_t nanoseconds since the Unix epoch, `_ns`; lengths of time have their
- * unit in their name, too.
- * - The library takes no signals, does not log, print or exit, and keeps its threads to itself (all
- *   signals blocked in them, but those of the functions that run on them). It does not survive
- * fork(): a child process makes clients and endpoints of its own.
+ *   unit in their name, too.
+ * - The library takes no signals (they are blocked in its threads, those that run functions
+ *   included), does not log, print or exit. It does not survive fork(): a child process makes
+ *   clients and endpoints of its own.
  * - Names that end in an underscore are not for applications.
  */
 #ifndef DISPATCH_SDK_H
@@ -635,9 +634,9 @@ struct dispatch_run_options {
 /*
  * Serves the default registry's functions, dispatches the call, waits for its result, and stops
  * serving. The result's error tells what went wrong on the way, too: type "Configuration" before
- * anything was dispatched (the status says what: INVALID_ARGUMENT, TCP_ERROR for an address in
- * use), "Client" when dispatching or waiting failed. Waiting survives restarts of the orchestrator,
- * and ends soon after the call's expiration. Free the result with dispatch_result_free.
+ * anything was dispatched, "Client" when dispatching or waiting failed. Waiting survives restarts
+ * of the orchestrator, and ends soon after the call's expiration. Free the result with
+ * dispatch_result_free.
  */
 DISPATCH_SDK_API struct dispatch_result dispatch_run(struct dispatch_call call);
 DISPATCH_SDK_API struct dispatch_result

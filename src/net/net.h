@@ -139,6 +139,7 @@ enum net_failure {
 struct net_response {
     enum net_failure failure; /* NET_OK: the rest is there */
     const char *message;      /* of a failure, for people: what, and to which address */
+    bool unsent; /* of a failure: there was no connection, so that no byte of it was sent */
     int status;
     const struct net_header *headers;
     size_t header_count;

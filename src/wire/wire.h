@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "base/status.h"
 
+#include "dispatch/sdk/c/v1/arguments.pb-c.h"
 #include "dispatch/sdk/v1/call.pb-c.h"
 #include "dispatch/sdk/v1/dispatch.pb-c.h"
 #include "dispatch/sdk/v1/error.pb-c.h"
@@ -40,6 +41,8 @@ typedef Dispatch__Sdk__V1__Poll wire_poll;
 typedef Dispatch__Sdk__V1__PollResult wire_poll_result;
 typedef Dispatch__Sdk__V1__RunRequest wire_run_request;
 typedef Dispatch__Sdk__V1__RunResponse wire_run_response;
+typedef Dispatch__Sdk__C__V1__Arguments wire_arguments;
+typedef Dispatch__Sdk__C__V1__Arguments__KeywordEntry wire_keyword_argument;
 
 /* Nested messages deeper than this are refused (google.protobuf.Value can nest without end). */
 #define WIRE_DEPTH_MAX 100

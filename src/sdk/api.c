@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * What the client says to the API, and what it makes of the answers.
+ *
+ * A Dispatch is sent once. While it surely was not sent, as nobody listens at the URL, it is tried
+ * again for a while; after that its outcome is whatever comes. A Wait asks again until the call is
+ * done: it changes nothing, so that any passing failure only delays it.
+ */
+#include "sdk/client.h"
+
+#include <stdio.h>
+
+#define DISPATCH_PATH "/dispatch.sdk.v1.DispatchService/Dispatch"
+#define WAIT_PATH     "/dispatch.v1.CallService/Wait"
+
+enum {
+    BACKOFF_FIRST_MS = 50,
+    BACKOFF_LAST_MS = 2000,
+    WAIT_MARGIN_MS = 10000, /* beyond the time that the server was asked to hold */
+    WAIT_PAUSE_MS = 50,     /* before asking a server again that answers at once, undone */
+    TARGET_MAX = 2048,
+    RESULT_MEMORY_MAX = 256 << 20,
+};
+
+/* --- failures -------------------------------------------------------------------------------- */
+
+static int64_t now_ns(void)
+{
+    return clock_now(clock_system());
+}
+
+/* Jittered uniformly in [1/2, 1] of an exponential delay. */
+static uint64_t backoff_ms(struct dispatch_operation *operation)
+{
+    unsigned doublings = operation->failures < 6 ? operation->failures : 6;
+    uint64_t delay = (uint64_t)BACKOFF_FIRST_MS << doublings;
+
+    operation->failures++;
+    if (delay > BACKOFF_LAST_MS)
+        delay = BACKOFF_LAST_MS;
+    return delay / 2 + rand_below(&operation->client->rand, delay / 2 + 1);
+}
+
+static int failure_code(enum net_failure failure)
+{
+    switch (failure) {
+    case NET_TIMEOUT:
+        return CODE_DEADLINE_EXCEEDED;
+    case NET_CANCELED:
+        return CODE_CANCELED;
+    case NET_MALFORMED:
+        return CODE_UNKNOWN;
+    case NET_UNSUPPORTED:
+        return CODE_UNIMPLEMENTED;
+    case NET_TEMPORARY:
+        return CODE_RESOURCE_EXHAUSTED;
+    default:
+        return CODE_UNAVAILABLE;
+    }
+}
+
+/* Whether a Wait goes on after it; a malformed answer may be one that a crash cut short. */
+static bool is_passing(enum net_failure failure)
+{
+    return failure == NET_DNS || failure == NET_TCP || failure == NET_TIMEOUT ||
+           failure == NET_TEMPORARY || failure == NET_MALFORMED;
+}
+
+static bool is_passing_code(int code)
+{
+    return code == CODE_UNAVAILABLE || code == CODE_DEADLINE_EXCEEDED || code == CODE_CANCELED ||
+           code == CODE_RESOURCE_EXHAUSTED || code == CODE_ABORTED;
+}
+
+/* The failure that an answer of the API is; its code is never 0. */
+static void read_failure(const struct dispatch_client *client, const struct net_response *response,
+                         struct dispatch_failure *failure)
+{
+    struct error err = {0};
+
+    if (!wire_connect_error_parse(response->body, &err) || err.code == CODE_OK)
+        error_set(&err, wire_code_from_http(response->status), "HTTP status %d: %.*s",
+                  response->status, response->body.len > 200 ? 200 : (int)response->body.len,
+                  response->body.len ? (const char *)response->body.data : "");
+    if (response->status == 401)
+        error_set(&err, CODE_UNAUTHENTICATED,
+                  "Dispatch received an invalid authentication token (check %s is correct)",
+                  client->key_from_env ? "DISPATCH_API_KEY" : "api_key");
+    sdk_fail_from(failure, &err);
+    failure->http_status = response->status;
+}
+
+static void unreachable(struct dispatch_operation *operation, const struct net_response *response)
+{
+    sdk_operation_fail(operation, failure_code(response->failure),
+                       "cannot reach the Dispatch API at %.200s: %.200s",
+                       operation->client->api_url, response->message);
+}
+
+/* --- requests -------------------------------------------------------------------------------- */
+
+static void send_request(struct dispatch_operation *operation, const char *path, struct blob *body,
+                         uint32_t timeout_ms,
+                         void (*done)(void *arg, const struct net_response *response))
+{
+    struct dispatch_client *client = operation->client;
+    char target[TARGET_MAX], timeout[16];
+    int timeout_len = snprintf(timeout, sizeof timeout, "%u", timeout_ms);
+    struct net_header headers[] = {
+        {slice_str("content-type"), slice_str("application/proto")},
+        {slice_str("connect-protocol-version"), slice_str("1")},
+        {slice_str("connect-timeout-ms"), slice(timeout, (size_t)timeout_len)},
+        {slice_str("authorization"), slice_str(client->authorization)},
+        {slice_str("user-agent"), slice_str("dispatch-c/" DISPATCH_SDK_VERSION)},
+    };
+    struct net_outgoing outgoing = {
+        .host = client->url.host,
+        .port = client->url.port,
+        .tls = slice_eq_str(client->url.scheme, "https"),
+        .method = slice_str("POST"),
+        .headers = headers,
+        .header_count = sizeof headers / sizeof *headers,
+        .body = body,
+        .timeout_ms = timeout_ms,
+        .done = done,
+        .arg = operation,
+    };
+    struct error err = {0};
+    int len = snprintf(target, sizeof target, "%.*s%s", SLICE_FMT(client->url.path), path);
+
+    if (len < 0 || (size_t)len >= sizeof target) {
+        sdk_operation_fail(operation, CODE_INVALID_ARGUMENT, "the API URL is too long");
+        return;
+    }
+    outgoing.target = slice(target, (size_t)len);
+    operation->asked_ns = now_ns();
+    if (net_client_send(client->http, &outgoing, &operation->call, &err)) {
+        operation->call = NULL;
+        sdk_operation_fail(operation, err.code, "cannot send to the Dispatch API at %.200s: %.200s",
+                           client->api_url, err.message);
+    }
+}
+
+/* --- Dispatch -------------------------------------------------------------------------------- */
+
+static int read_ids(struct dispatch_operation *operation, struct slice body, struct error *err)
+{
+    struct arena *memory = sdk_memory_create(RESULT_MEMORY_MAX);
+    wire_dispatch_response *response;
+    int rc;
+
+    if (!memory)
+        return error_memory(err);
+    rc = wire_unpack(&dispatch__sdk__v1__dispatch_response__descriptor, body, memory, &response,
+                     err);
+    if (!rc && response->n_dispatch_ids != operation->count)
+        rc = error_set(err, CODE_INTERNAL, "the API answered %zu calls with %zu ids",
+                       operation->count, response->n_dispatch_ids);
+    if (rc) {
+        sdk_memory_destroy(memory);
+        return rc;
+    }
+    operation->ids = (struct dispatch_ids){.id = (const char *const *)response->dispatch_ids,
+                                           .count = response->n_dispatch_ids,
+                                           .memory_ = memory};
+    return 0;
+}
+
+static void on_dispatched(void *arg, const struct net_response *response)
+{
+    struct dispatch_operation *operation = arg;
+    int64_t until = operation->started_ns + operation->client->connect_retry_ms * NS_PER_MS;
+    struct error err = {0};
+
+    operation->call = NULL;
+    if (response->failure != NET_OK) {
+        if (response->unsent && is_passing(response->failure) && now_ns() < until)
+            sdk_operation_later(operation, backoff_ms(operation));
+        else
+            unreachable(operation, response);
+        return;
+    }
+    if (response->status != 200)
+        read_failure(operation->client, response, &operation->failure);
+    else if (read_ids(operation, response->body, &err))
+        sdk_fail_from(&operation->failure, &err);
+    sdk_operation_finish(operation);
+}
+
+/* --- Wait ------------------------------------------------------------------------------------ */
+
+/* Fills the result from a call that is done. */
+static int fill_result(const struct dispatch_operation *operation,
+                       const Dispatch__V1__CallInfo *info, struct arena *memory,
+                       struct dispatch_result *result, struct error *err)
+{
+    enum dispatch_status status = (enum dispatch_status)info->status;
+    struct dispatch_error *error;
+    int rc = 0;
+
+    *result = (struct dispatch_result){.memory_ = memory};
+    if (info->result)
+        rc = sdk_result_from_wire(info->result, memory, result, err);
+    if (rc)
+        return rc;
+    if (result->error || (status != DISPATCH_OK && status != DISPATCH_UNSPECIFIED)) {
+        error = arena_zalloc(memory, 1, sizeof *error);
+        if (!error)
+            return error_memory(err);
+        if (result->error)
+            *error = *result->error;
+        else
+            *error =
+                (struct dispatch_error){.type = "status", .message = dispatch_status_name(status)};
+        if (error->status == DISPATCH_UNSPECIFIED)
+            error->status = status;
+        result->error = error;
+    }
+    if (status == DISPATCH_UNSPECIFIED)
+        status = result->error ? DISPATCH_PERMANENT_ERROR : DISPATCH_OK;
+    result->status = status;
+    result->memory_ = memory;
+    result->dispatch_id = arena_dup(memory, slice_str(operation->id));
+    return result->dispatch_id ? 0 : error_memory(err);
+}
+
+/* 0 and *done: the result is there. 0 alone: the call goes on. */
+static int read_result(struct dispatch_operation *operation, struct slice body, bool *done,
+                       struct error *err)
+{
+    struct arena *memory = sdk_memory_create(RESULT_MEMORY_MAX);
+    Dispatch__V1__WaitResponse *response;
+    struct dispatch_result result;
+    int rc;
+
+    if (!memory)
+        return error_memory(err);
+    rc = wire_unpack(&dispatch__v1__wait_response__descriptor, body, memory, &response, err);
+    *done = !rc && response->call && response->call->state == DISPATCH__V1__STATE__STATE_DONE;
+    if (*done)
+        rc = fill_result(operation, response->call, memory, &result, err);
+    if (rc || !*done) {
+        sdk_memory_destroy(memory);
+        return rc;
+    }
+    operation->result = result;
+    return 0;
+}
+
+static void deadline_passed(struct dispatch_operation *operation)
+{
+    int64_t waited_ms = (now_ns() - operation->started_ns) / NS_PER_MS;
+    char last[320] = "";
+
+    if (operation->failure.code)
+        snprintf(last, sizeof last, "; last: %.300s", operation->failure.message);
+    sdk_operation_fail(operation, CODE_DEADLINE_EXCEEDED, "call %.100s is not done after %lld ms%s",
+                       operation->id, (long long)waited_ms, last);
+}
+
+static void ask_again(struct dispatch_operation *operation, uint64_t delay_ms)
+{
+    int64_t left =
+        operation->deadline_ns == TIME_NEVER ? TIME_NEVER : operation->deadline_ns - now_ns();
+
+    if (left <= 0)
+        deadline_passed(operation);
+    else
+        sdk_operation_later(operation, left / NS_PER_MS < (int64_t)delay_ms
+                                           ? (uint64_t)(left / NS_PER_MS)
+                                           : delay_ms);
+}
+
+static void on_waited(void *arg, const struct net_response *response)
+{
+    struct dispatch_operation *operation = arg;
+    struct error err = {0};
+    bool done = false;
+
+    operation->call = NULL;
+    if (response->failure != NET_OK) {
+        if (!is_passing(response->failure)) {
+            unreachable(operation, response);
+            return;
+        }
+        sdk_fail(&operation->failure, failure_code(response->failure), "%s", response->message);
+        ask_again(operation, backoff_ms(operation));
+        return;
+    }
+    if (response->status != 200) {
+        read_failure(operation->client, response, &operation->failure);
+        if (is_passing_code(operation->failure.code))
+            ask_again(operation, backoff_ms(operation));
+        else
+            sdk_operation_finish(operation);
+        return;
+    }
+    operation->failure = (struct dispatch_failure){0};
+    operation->failures = 0;
+    if (read_result(operation, response->body, &done, &err))
+        sdk_operation_fail(operation, err.code, "result of call %.100s: %.300s", operation->id,
+                           err.message);
+    else if (done)
+        sdk_operation_finish(operation);
+    else
+        ask_again(operation,
+                  now_ns() - operation->asked_ns < WAIT_PAUSE_MS * NS_PER_MS ? WAIT_PAUSE_MS : 0);
+}
+
+static void send_wait(struct dispatch_operation *operation)
+{
+    Dispatch__V1__WaitRequest message = DISPATCH__V1__WAIT_REQUEST__INIT;
+    wire_duration hold = GOOGLE__PROTOBUF__DURATION__INIT;
+    int64_t hold_ns = SDK_WAIT_HOLD_MS * NS_PER_MS;
+    int64_t now = now_ns();
+    struct blob *body;
+
+    if (operation->deadline_ns - now < hold_ns)
+        hold_ns = operation->deadline_ns > now ? operation->deadline_ns - now : 0;
+    wire_set_duration(&hold, hold_ns);
+    message.dispatch_id = operation->id;
+    message.max_wait = &hold;
+    body = wire_pack_blob(&message);
+    if (!body) {
+        sdk_operation_fail(operation, CODE_RESOURCE_EXHAUSTED, "out of memory");
+        return;
+    }
+    send_request(operation, WAIT_PATH, body, (uint32_t)(hold_ns / NS_PER_MS) + WAIT_MARGIN_MS,
+                 on_waited);
+    blob_unref(body);
+}
+
+void sdk_operation_attempt(struct dispatch_operation *operation)
+{
+    if (operation->kind == SDK_WAIT)
+        send_wait(operation);
+    else
+        send_request(operation, DISPATCH_PATH, operation->request, operation->client->timeout_ms,
+                     on_dispatched);
+}

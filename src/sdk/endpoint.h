@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The HTTP side of an endpoint: a server on an event loop in a thread of its own. */
+#ifndef SDK_ENDPOINT_H
+#define SDK_ENDPOINT_H
+
+#include "sdk/internal.h"
+
+/* Bodies past this are refused with the documented message. */
+#define SDK_BODY_MAX 16000000
+
+struct sdk_listener;
+
+/* Binds before it returns; CODE_UNAVAILABLE names an address that cannot be had. */
+int sdk_listener_create(struct dispatch_endpoint *endpoint, const char *addr,
+                        struct sdk_listener **listener, struct error *err);
+uint16_t sdk_listener_port(const struct sdk_listener *listener);
+/* Accepts no more connections. */
+void sdk_listener_close(struct sdk_listener *listener);
+/* Waits until the answers given are on their way, for at most timeout_ms. */
+void sdk_listener_flush(struct sdk_listener *listener, uint32_t timeout_ms);
+/* Every run of the endpoint has been answered. NULL is fine. */
+void sdk_listener_destroy(struct sdk_listener *listener);
+
+#endif

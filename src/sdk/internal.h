@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * What the files of this room share. Names of ours that are not exported begin with sdk_:
+ * everything named dispatch_ is in the public header.
+ */
+#ifndef SDK_INTERNAL_H
+#define SDK_INTERNAL_H
+
+#include <pthread.h>
+#include <time.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "base/list.h"
+#include "base/slice.h"
+#include "dispatch_sdk.h"
+#include "wire/wire.h"
+
+/* --- failures -------------------------------------------------------------------------------- */
+
+/* Fill `failure` (if not NULL) and return `code`. */
+int sdk_fail(struct dispatch_failure *failure, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+int sdk_fail_from(struct dispatch_failure *failure, const struct error *err); /* err->code != 0 */
+int sdk_fail_memory(struct dispatch_failure *failure);
+
+/* --- values and messages --------------------------------------------------------------------- */
+
+#define SDK_ARGUMENTS_MAX      1000
+#define SDK_ARGUMENTS_DEPTH    16
+#define SDK_ARGUMENTS_TYPE     "dispatch.sdk.c.v1.Arguments"
+#define SDK_POLL_RESULTS_MAX   1000
+#define SDK_POLL_RESULTS       10
+#define SDK_DEFAULT_RUN_MEMORY ((size_t)256 << 20)
+
+/* Encodes into the arena; CODE_INVALID_ARGUMENT says what is wrong with the value. */
+int sdk_any_from_value(struct dispatch_value value, struct arena *arena, wire_any **any,
+                       struct error *err);
+/* Decodes; texts become NUL-terminated, all in the arena. NULL is null. */
+int sdk_value_from_any(const wire_any *any, struct arena *arena, struct dispatch_value *value,
+                       struct error *err);
+
+/* `endpoint` is for a call that has none; NULL leaves it empty. */
+int sdk_call_to_wire(const struct dispatch_call *call, const char *endpoint, struct arena *arena,
+                     wire_call **out, struct error *err);
+int sdk_call_from_wire(const wire_call *call, struct arena *arena, struct dispatch_call *out,
+                       struct error *err);
+/* Anything that can go wrong with an error but memory is mended: it must arrive. */
+int sdk_error_to_wire(const struct dispatch_error *error, struct arena *arena, wire_error **out,
+                      struct error *err);
+struct dispatch_error *sdk_error_from_wire(const wire_error *error, struct arena *arena);
+int sdk_result_to_wire(const struct dispatch_result *result, struct arena *arena,
+                       wire_call_result **out, struct error *err);
+int sdk_result_from_wire(const wire_call_result *result, struct arena *arena,
+                         struct dispatch_result *out, struct error *err);
+
+/* A copy whose bytes that are not UTF-8 are question marks; NULL: no memory. */
+char *sdk_clean_text(struct arena *arena, struct slice text);
+
+/* An arena on the heap, which a result, ids or a response own as memory_. NULL: no memory. */
+struct arena *sdk_memory_create(size_t max);
+void sdk_memory_destroy(struct arena *memory); /* NULL is fine */
+
+/* --- runs ------------------------------------------------------------------------------------ */
+
+struct dispatch_input {
+    const wire_run_request *request;
+    bool resume;
+    struct dispatch_value value; /* of a first call; of a resume, the state */
+    struct dispatch_result *results;
+    size_t result_count;
+    const struct dispatch_error *poll_error;
+};
+
+struct dispatch_ctx {
+    struct arena arena;
+    bool failed; /* it ran out of memory */
+    struct dispatch_input input;
+};
+
+int sdk_ctx_create(struct slice run_request, size_t max_memory, struct dispatch_ctx **ctx,
+                   struct error *err);
+/* The error that says so, made without memory. */
+const struct dispatch_error *sdk_memory_error(void);
+/* A run that is not made: status, and an error of that type and message. Never fails. */
+struct dispatch_output sdk_output_refusal(struct dispatch_ctx *ctx, enum dispatch_status status,
+                                          const char *type, const char *message);
+
+/* --- registries ------------------------------------------------------------------------------ */
+
+enum sdk_function_kind { SDK_FUNCTION, SDK_PRIMITIVE, SDK_RAW };
+
+/* What runs under a name; copied out of the registry, as it may grow meanwhile. */
+struct sdk_function {
+    enum sdk_function_kind kind;
+    dispatch_function *function;
+    dispatch_primitive *primitive;
+    dispatch_raw *raw;
+    void *arg;
+};
+
+/* The function of that name, or the fallback; false: neither. */
+bool sdk_registry_find(struct dispatch_registry *registry, struct slice name,
+                       struct sdk_function *function);
+/* NULL means the default one. */
+struct dispatch_registry *sdk_registry(struct dispatch_registry *registry);
+/* The first early registration that failed, if any. */
+int sdk_registry_check(struct dispatch_registry *registry, struct dispatch_failure *failure);
+/* Whether it has an endpoint of its own, from its options or the environment. */
+bool sdk_registry_has_endpoint(struct dispatch_registry *registry);
+/* Lends it an endpoint, which goes before its own; NULL takes back the one lent. */
+int sdk_registry_lend_endpoint(struct dispatch_registry *registry, const char *url,
+                               struct dispatch_failure *failure);
+/* The client to dispatch with, made from the environment when there is none yet. */
+int sdk_registry_client(struct dispatch_registry *registry, struct dispatch_client **client,
+                        struct dispatch_failure *failure);
+/* Lends a client to a registry that has none; NULL takes back the one lent. */
+void sdk_registry_lend_client(struct dispatch_registry *registry, struct dispatch_client *client);
+/* The form of an endpoint URL, with the documented messages. */
+int sdk_endpoint_url_check(const char *url, struct dispatch_failure *failure);
+
+/* --- client ---------------------------------------------------------------------------------- */
+
+/* Servers have smaller limits of their own. */
+#define SDK_REQUEST_MAX (64 << 20)
+
+/* Appends a call to a packed DispatchRequest; on failure it is as it was. */
+int sdk_request_append(struct buf *request, const struct dispatch_call *call, const char *endpoint,
+                       struct error *err);
+/* Dispatches a packed DispatchRequest of `count` calls; takes over the blob. Blocks. */
+int sdk_client_dispatch_packed(struct dispatch_client *client, struct blob *request, size_t count,
+                               struct dispatch_ids *ids, struct dispatch_failure *failure);
+
+/* --- pool ------------------------------------------------------------------------------------ */
+
+struct sdk_pool;
+
+struct sdk_job {
+    struct list node;
+    void (*run)(struct sdk_job *job);
+};
+
+/* Threads with all signals blocked. At most max_queue jobs wait. */
+int sdk_pool_create(uint32_t workers, uint32_t max_queue, struct sdk_pool **pool,
+                    struct error *err);
+/* False: the queue is full. */
+bool sdk_pool_submit(struct sdk_pool *pool, struct sdk_job *job);
+/* Runs what is queued, then joins the threads and frees it. NULL is fine. */
+void sdk_pool_destroy(struct sdk_pool *pool);
+/* Starts a thread with all signals blocked; 0 or an errno value. */
+int sdk_thread_start(pthread_t *thread, void *(*fn)(void *arg), void *arg);
+/* So many milliseconds from now, on CLOCK_MONOTONIC. */
+struct timespec sdk_after_ms(uint32_t ms);
+
+/* --- where to run ---------------------------------------------------------------------------- */
+
+/* 0 if the application is to be served; else what to do about it. */
+int sdk_run_mode(const struct dispatch_run_options *options, struct dispatch_failure *failure);
+/* The address to listen on: `addr`, else the environment's, else localhost:8000. */
+const char *sdk_endpoint_addr(const char *addr);
+/* "http://HOST:PORT" for an address listened on, with the port that it really has. */
+int sdk_endpoint_url(const char *addr, uint16_t port, char *url, size_t size,
+                     struct dispatch_failure *failure);
+
+#endif

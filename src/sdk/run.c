@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Running an application: decide how (the environment, the options), serve its functions, and, for
+ * dispatch_run, dispatch one call and wait for its result. Everything is undone in the reverse
+ * order, whatever fails.
+ */
+#include "sdk/internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "net/net.h"
+
+enum { DAY_MS = 86400000, EXPIRATION_SLACK_MS = 60000, STOP_GRACE_MS = 5000 };
+
+struct app {
+    struct dispatch_registry *registry;
+    struct dispatch_client *client;
+    bool client_made;
+    struct dispatch_endpoint *endpoint;
+};
+
+/* --- how to run ------------------------------------------------------------------------------ */
+
+static bool is_set(const char *name)
+{
+    const char *value = getenv(name);
+
+    return value && *value;
+}
+
+int sdk_run_mode(const struct dispatch_run_options *options, struct dispatch_failure *failure)
+{
+    bool store = is_set("DISPATCH_STORE");
+
+    if (options->client || options->api_key || options->api_url)
+        return 0;
+    /* Set but empty is meant, too: the client then says what is missing. */
+    if (!store && (getenv("DISPATCH_API_URL") || getenv("DISPATCH_API_KEY")))
+        return 0;
+    return sdk_fail(failure, CODE_FAILED_PRECONDITION,
+                    "%s asks for the embedded mode, which this version does not have: start "
+                    "`dispatch server`, %sset DISPATCH_API_KEY to its key, and DISPATCH_API_URL "
+                    "unless it listens on http://127.0.0.1:3477",
+                    store ? "DISPATCH_STORE" : "no environment variable is set, which",
+                    store ? "unset DISPATCH_STORE, " : "");
+}
+
+const char *sdk_endpoint_addr(const char *addr)
+{
+    if (!addr)
+        addr = getenv("DISPATCH_ENDPOINT_ADDR");
+    return addr && *addr ? addr : "localhost:8000";
+}
+
+int sdk_endpoint_url(const char *addr, uint16_t port, char *url, size_t size,
+                     struct dispatch_failure *failure)
+{
+    struct error err = {0};
+    char host[256];
+    uint16_t asked;
+    bool any;
+
+    if (net_address_parse(addr, host, &asked, &err))
+        return sdk_fail_from(failure, &err);
+    any = !*host || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
+    if (any)
+        snprintf(url, size, "http://localhost:%u", port);
+    else
+        snprintf(url, size, strchr(host, ':') ? "http://[%s]:%u" : "http://%s:%u", host, port);
+    return 0;
+}
+
+/* --- serving --------------------------------------------------------------------------------- */
+
+static int make_client(struct app *app, const struct dispatch_run_options *options,
+                       struct dispatch_failure *failure)
+{
+    struct dispatch_client_options client = {.api_key = options->api_key,
+                                             .api_url = options->api_url};
+    int rc;
+
+    app->client = options->client;
+    if (!app->client) {
+        rc = dispatch_client_create(&client, &app->client, failure);
+        if (rc)
+            return rc;
+        app->client_made = true;
+    }
+    sdk_registry_lend_client(app->registry, app->client);
+    return 0;
+}
+
+/* After listening, as the port may be chosen by then only. */
+static int choose_endpoint_url(struct app *app, const struct dispatch_run_options *options,
+                               struct dispatch_failure *failure)
+{
+    uint16_t port = dispatch_endpoint_port(app->endpoint);
+    char url[300];
+    int rc;
+
+    if (options->endpoint_url)
+        return sdk_registry_lend_endpoint(app->registry, options->endpoint_url, failure);
+    if (sdk_registry_has_endpoint(app->registry))
+        return 0;
+    rc =
+        sdk_endpoint_url(sdk_endpoint_addr(options->endpoint_addr), port, url, sizeof url, failure);
+    return rc ? rc : sdk_registry_lend_endpoint(app->registry, url, failure);
+}
+
+static int start(struct app *app, const struct dispatch_run_options *options,
+                 struct dispatch_failure *failure)
+{
+    struct dispatch_endpoint_options endpoint = {.registry = options->registry,
+                                                 .workers = options->workers,
+                                                 .max_queue = options->max_queue};
+    int rc = sdk_run_mode(options, failure);
+
+    app->registry = sdk_registry(options->registry);
+    if (!rc)
+        rc = make_client(app, options, failure);
+    if (!rc)
+        rc = dispatch_endpoint_create(&endpoint, &app->endpoint, failure);
+    if (!rc)
+        rc = dispatch_endpoint_listen(app->endpoint, options->endpoint_addr, failure);
+    if (!rc)
+        rc = choose_endpoint_url(app, options, failure);
+    return rc;
+}
+
+static void stop(struct app *app)
+{
+    if (app->endpoint)
+        dispatch_endpoint_stop(app->endpoint, STOP_GRACE_MS);
+    dispatch_endpoint_destroy(app->endpoint);
+    if (app->registry) {
+        sdk_registry_lend_client(app->registry, NULL);
+        sdk_registry_lend_endpoint(app->registry, NULL, NULL);
+    }
+    if (app->client_made)
+        dispatch_client_destroy(app->client);
+}
+
+int dispatch_serve(const struct dispatch_run_options *options, struct dispatch_failure *failure)
+{
+    static const struct dispatch_run_options defaults;
+    struct app app = {0};
+    int rc = start(&app, options ? options : &defaults, failure);
+
+    if (rc) {
+        stop(&app);
+        return rc;
+    }
+    for (;;)
+        pause();
+}
+
+/* --- running one call ------------------------------------------------------------------------ */
+
+static enum dispatch_status status_of(int code)
+{
+    return (enum dispatch_status)wire_status_from_code(code);
+}
+
+/* A result that is this failure. */
+static struct dispatch_result failed(const char *type, const struct dispatch_failure *failure)
+{
+    struct arena *memory = sdk_memory_create(65536);
+    struct dispatch_error *error = memory ? arena_zalloc(memory, 1, sizeof *error) : NULL;
+    const char *message = error ? sdk_clean_text(memory, slice_str(failure->message)) : NULL;
+
+    if (!message) {
+        sdk_memory_destroy(memory);
+        return (struct dispatch_result){.error = sdk_memory_error(),
+                                        .status = sdk_memory_error()->status};
+    }
+    *error = (struct dispatch_error){
+        .status = status_of(failure->code), .type = type, .message = message};
+    return (struct dispatch_result){.error = error, .status = error->status, .memory_ = memory};
+}
+
+static int dispatch_and_wait(struct app *app, struct dispatch_call call,
+                             struct dispatch_result *result, struct dispatch_failure *failure)
+{
+    int64_t timeout_ms = call.expiration_ms > 0 ? call.expiration_ms : DAY_MS;
+    struct dispatch_ids ids = {0};
+    int rc;
+
+    if (!call.endpoint)
+        call.endpoint = dispatch_registry_endpoint(app->registry, failure);
+    rc = dispatch_client_dispatch(app->client, &call, 1, &ids, failure);
+    if (!rc)
+        rc = dispatch_client_wait(app->client, ids.id[0], timeout_ms + EXPIRATION_SLACK_MS, result,
+                                  failure);
+    dispatch_ids_free(&ids);
+    return rc;
+}
+
+struct dispatch_result dispatch_run_with(const struct dispatch_run_options *options,
+                                         struct dispatch_call call)
+{
+    static const struct dispatch_run_options defaults;
+    struct dispatch_failure failure = {0};
+    struct dispatch_result result = {0};
+    struct app app = {0};
+
+    if (start(&app, options ? options : &defaults, &failure))
+        result = failed("Configuration", &failure);
+    else if (dispatch_and_wait(&app, call, &result, &failure))
+        result = failed("Client", &failure);
+    stop(&app);
+    return result;
+}
+
+struct dispatch_result dispatch_run(struct dispatch_call call)
+{
+    return dispatch_run_with(NULL, call);
+}
