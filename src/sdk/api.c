@@ -99,6 +99,10 @@ static void unreachable(struct dispatch_operation *operation, const struct net_r
 
 /* --- requests -------------------------------------------------------------------------------- */
 
+/*
+ * A Dispatch has a connection of its own: on a kept one that breaks, nobody knows whether the
+ * request was taken, and the HTTP client would send it again.
+ */
 static void send_request(struct dispatch_operation *operation, const char *path, struct blob *body,
                          uint32_t timeout_ms,
                          void (*done)(void *arg, const struct net_response *response))
@@ -112,6 +116,7 @@ static void send_request(struct dispatch_operation *operation, const char *path,
         {slice_str("connect-timeout-ms"), slice(timeout, (size_t)timeout_len)},
         {slice_str("authorization"), slice_str(client->authorization)},
         {slice_str("user-agent"), slice_str("dispatch-c/" DISPATCH_SDK_VERSION)},
+        {slice_str("connection"), slice_str("close")},
     };
     struct net_outgoing outgoing = {
         .host = client->url.host,
@@ -119,7 +124,7 @@ static void send_request(struct dispatch_operation *operation, const char *path,
         .tls = slice_eq_str(client->url.scheme, "https"),
         .method = slice_str("POST"),
         .headers = headers,
-        .header_count = sizeof headers / sizeof *headers,
+        .header_count = sizeof headers / sizeof *headers - (operation->kind == SDK_WAIT),
         .body = body,
         .timeout_ms = timeout_ms,
         .done = done,
@@ -134,7 +139,8 @@ static void send_request(struct dispatch_operation *operation, const char *path,
     }
     outgoing.target = slice(target, (size_t)len);
     operation->asked_ns = now_ns();
-    if (net_client_send(client->http, &outgoing, &operation->call, &err)) {
+    if (net_client_send(operation->kind == SDK_WAIT ? client->waits : client->dispatches, &outgoing,
+                        &operation->call, &err)) {
         operation->call = NULL;
         sdk_operation_fail(operation, err.code, "cannot send to the Dispatch API at %.200s: %.200s",
                            client->api_url, err.message);

@@ -91,7 +91,8 @@ static int start(struct dispatch_client *client, struct dispatch_failure *failur
     if (client->wake < 0)
         return sdk_fail(failure, CODE_RESOURCE_EXHAUSTED, "cannot make an eventfd");
     if (net_loop_create(&client->loop, &err) ||
-        net_client_create(&client->http, client->loop, &options, &err))
+        net_client_create(&client->dispatches, client->loop, &options, &err) ||
+        net_client_create(&client->waits, client->loop, &options, &err))
         return sdk_fail_from(failure, &err);
     if (sdk_thread_start(&client->thread, run_loop, client))
         return sdk_fail(failure, CODE_RESOURCE_EXHAUSTED, "cannot start a thread");
@@ -236,7 +237,8 @@ void dispatch_client_destroy(struct dispatch_client *client)
     client->closing = true;
     LIST_FOR_EACH (node, next, &client->live)
         cancel(LIST_ENTRY(node, struct dispatch_operation, node), "the client is being destroyed");
-    net_client_destroy(client->http);
+    net_client_destroy(client->dispatches);
+    net_client_destroy(client->waits);
     if (client->loop)
         net_loop_destroy(client->loop); /* runs what was posted */
     LIST_FOR_EACH (node, next, &client->finished)

@@ -18,7 +18,7 @@ struct dispatch_client {
     struct net_url url; /* views into api_url */
     uint32_t timeout_ms, connect_retry_ms;
     struct net_loop *loop;
-    struct net_client *http;
+    struct net_client *dispatches, *waits; /* apart: see send_request */
     struct rand rand;
     pthread_t thread;
     bool started;     /* the thread runs */
