@@ -489,7 +489,7 @@ DISPATCH_SDK_API int dispatch_register_primitive(struct dispatch_registry *regis
 #define DISPATCH_REGISTER(function)           DISPATCH_REGISTER_(function, function, NULL)
 #define DISPATCH_REGISTER_PRIMITIVE(function) DISPATCH_REGISTER_(function, NULL, function)
 #define DISPATCH_REGISTER_(name, function, primitive)                                              \
-    __attribute__((constructor)) static void dispatch_register_##name##_(void)                     \
+    __attribute__((constructor)) static void dispatch_registration_of_##name##_(void)              \
     {                                                                                              \
         dispatch_register_early_(#name, function, primitive);                                      \
     }                                                                                              \

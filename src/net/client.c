@@ -153,7 +153,8 @@ static void on_dialed(void *arg, int fd, enum net_failure failure, const char *m
 
     call->dial = NULL;
     if (fd < 0) {
-        finish_failed(call, failure, message);
+        net_call_finish(call, &(struct net_response){
+                                  .failure = failure, .message = message, .unsent = !call->again});
         return;
     }
     channel = net_channel_open(call->client, call->host, fd);
@@ -176,6 +177,7 @@ static bool dial(struct net_call *call)
 void net_call_again(struct net_call *call)
 {
     assert(!call->channel);
+    call->again = true;
     if (!dial(call))
         net_call_fail(call, NET_TEMPORARY, "out of memory");
 }
@@ -244,6 +246,7 @@ int net_client_send(struct net_client *client, const struct net_outgoing *reques
     if (!call)
         return error_memory(err);
     call->body = blob_ref(request->body);
+    call->again = false;
     call->is_head = slice_eq_str(request->method, "HEAD");
     call->done = request->done;
     call->arg = request->arg;

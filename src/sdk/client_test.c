@@ -86,7 +86,7 @@ static void look_at(struct api *api, const struct http_message *request)
 
     arena_init(&arena, 1 << 20);
     memcpy(api->head, request->head, sizeof api->head);
-    if (strstr(request->head, "/CallService/Wait ")) {
+    if (strstr(request->head, ".CallService/Wait ")) {
         assert_int_equal(
             wire_unpack(&dispatch__v1__wait_request__descriptor, body, &arena, &wait, NULL), 0);
         snprintf(api->id, sizeof api->id, "%s", wait->dispatch_id);
