@@ -47,7 +47,7 @@ struct net_call {
     struct buf head;
     struct blob *body;
     bool is_head; /* the response has no body */
-    bool again; /* sent before, on a kept connection that had been closed */
+    bool again;   /* sent before, on a kept connection that had been closed */
     void (*done)(void *arg, const struct net_response *response);
     void *arg;
 };
