@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// long: it is the only header that applications include
 /*
  * Dispatch: durable functions for C and C++.
  *
@@ -51,6 +52,7 @@
 extern "C" {
 #endif
 
+/* The version of this header. */
 #define DISPATCH_SDK_VERSION "0.1.0"
 
 #define DISPATCH_SDK_API                 __attribute__((visibility("default")))
@@ -118,6 +120,7 @@ enum dispatch_code {
 /* "invalid_argument"; "unknown" for a number that is no code. Never NULL. */
 DISPATCH_SDK_API const char *dispatch_code_name(int code);
 
+/* What a function of this library tells about its failure; untouched when it succeeds. */
 struct dispatch_failure {
     int code;        /* enum dispatch_code */
     int http_status; /* of the answer that said so; 0: it did not come from an HTTP answer */
@@ -151,6 +154,7 @@ struct dispatch_value {
     } extra_;
 };
 
+/* What a value is. */
 enum dispatch_kind {
     DISPATCH_NULL = 0, /* nothing, None */
     DISPATCH_BOOL = 1,
@@ -166,6 +170,7 @@ enum dispatch_kind {
     DISPATCH_MESSAGE = 11    /* any other protobuf message: its type URL and bytes, untouched */
 };
 
+/* The value of that kind. Instants are nanoseconds since the Unix epoch. */
 DISPATCH_SDK_API struct dispatch_value dispatch_null(void);
 DISPATCH_SDK_API struct dispatch_value dispatch_bool(bool value);
 DISPATCH_SDK_API struct dispatch_value dispatch_int(int64_t value);
@@ -185,6 +190,7 @@ DISPATCH_SDK_API struct dispatch_value dispatch_json(const char *text);
 DISPATCH_SDK_API struct dispatch_value dispatch_message(const char *type_url, const void *data,
                                                         size_t size);
 
+/* One of the arguments of a call, see dispatch_arguments. */
 struct dispatch_argument {
     const char *name; /* NULL: a positional argument */
     struct dispatch_value value;
@@ -201,15 +207,16 @@ struct dispatch_argument {
 DISPATCH_SDK_API struct dispatch_value dispatch_arguments(const struct dispatch_argument *arguments,
                                                           size_t count);
 
+/* What the value is. */
 DISPATCH_SDK_API enum dispatch_kind dispatch_value_kind(struct dispatch_value value);
 /* "null", "bool", "int", ... for messages to people. Never NULL. */
 DISPATCH_SDK_API const char *dispatch_kind_name(enum dispatch_kind kind);
 
 /*
- * Readers. Each says whether the value is one, and if so, writes it; otherwise *out is untouched.
- * The numbers convert where nothing is lost: dispatch_as_int also reads a uint, a double without a
- * fraction, and a JSON number that fit; dispatch_as_double any number (an int past 2^53 is
- * rounded).
+ * Readers of values. Each says whether it is one, and if so, writes it; otherwise *out is
+ * untouched. The numbers convert where nothing is lost: dispatch_as_int also reads a uint, a double
+ * without a fraction, and a JSON number that fit; dispatch_as_double any number (an int past 2^53
+ * is rounded).
  */
 DISPATCH_SDK_API bool dispatch_is_null(struct dispatch_value value);
 DISPATCH_SDK_API bool dispatch_as_bool(struct dispatch_value value, bool *out);
@@ -259,7 +266,7 @@ struct dispatch_call {
     uint64_t reserved_[8];
 };
 
-/* Borrows both. */
+/* A call of the function of that name. Borrows both. */
 DISPATCH_SDK_API struct dispatch_call dispatch_to(const char *function,
                                                   struct dispatch_value input);
 
@@ -365,7 +372,8 @@ DISPATCH_SDK_API int64_t dispatch_input_expiration_time_ns(const struct dispatch
 DISPATCH_SDK_API bool dispatch_input_is_first_call(const struct dispatch_input *input);
 DISPATCH_SDK_API bool dispatch_input_is_resume(const struct dispatch_input *input);
 
-/* Of a first call only; else CODE_FAILED_PRECONDITION, "This input is for a resumed coroutine". */
+/* The input. Of a first call only; else CODE_FAILED_PRECONDITION, "This input is for a resumed
+ * coroutine". */
 DISPATCH_SDK_API int dispatch_input_value(const struct dispatch_input *input,
                                           struct dispatch_value *value,
                                           struct dispatch_failure *failure);
@@ -374,7 +382,8 @@ DISPATCH_SDK_API int dispatch_input_arguments(const struct dispatch_input *input
                                               struct dispatch_value *arguments,
                                               struct dispatch_failure *failure);
 
-/* Of a resume only; else CODE_FAILED_PRECONDITION, "This input is for a first function call". */
+/* What it resumes with. Of a resume only; else CODE_FAILED_PRECONDITION, "This input is for a first
+ * function call". */
 DISPATCH_SDK_API int dispatch_input_state(const struct dispatch_input *input,
                                           struct dispatch_value *state,
                                           struct dispatch_failure *failure);
@@ -434,15 +443,22 @@ struct dispatch_poll {
     uint64_t reserved_[4];
 };
 
+/* Suspends the call, as the poll says. */
 DISPATCH_SDK_API struct dispatch_output dispatch_output_poll(struct dispatch_ctx *ctx,
                                                              const struct dispatch_poll *poll);
 
 /* --- registries ------------------------------------------------------------------------------ */
 
+/* Functions by name, and the URL that they are reached at: see dispatch_registry_create. */
 struct dispatch_registry;
+
+/* The way to the orchestrator's API: see dispatch_client_create. */
 struct dispatch_client;
+
+/* What runs the functions of a registry: see dispatch_endpoint_create. */
 struct dispatch_endpoint;
 
+/* How a registry is to be. */
 struct dispatch_registry_options {
     const char *name;     /* required, unique in the process */
     const char *endpoint; /* URL that its functions are reached at: http, https or bridge; default:
@@ -466,6 +482,7 @@ DISPATCH_SDK_API void dispatch_registry_close(struct dispatch_registry *registry
  * is DISPATCH_ENDPOINT_URL, looked up when first needed. */
 DISPATCH_SDK_API struct dispatch_registry *dispatch_registry_default(void);
 
+/* Its name; lives as long as the registry. */
 DISPATCH_SDK_API const char *dispatch_registry_name(const struct dispatch_registry *registry);
 /* The endpoint's URL; NULL, and the failure says why, if there is none. Lives as long as the
  * registry, but for the default one, for which dispatch_run may replace it. */
@@ -504,7 +521,7 @@ struct dispatch_ids {
     void *memory_;
 };
 
-/* Zeroes it; harmless when done twice. */
+/* Frees the ids, and zeroes it; harmless when done twice. */
 DISPATCH_SDK_API void dispatch_ids_free(struct dispatch_ids *ids);
 
 /*
@@ -520,14 +537,16 @@ DISPATCH_SDK_API int dispatch_registry_dispatch(struct dispatch_registry *regist
 /* A set of calls built one by one and dispatched together. */
 struct dispatch_batch;
 
-/* NULL: no memory. The registry must outlive it. */
+/* An empty batch. NULL: no memory. The registry must outlive it. */
 DISPATCH_SDK_API struct dispatch_batch *dispatch_batch_create(struct dispatch_registry *registry);
 DISPATCH_SDK_API void dispatch_batch_destroy(struct dispatch_batch *batch); /* NULL is fine */
 /* Copies the call. */
 DISPATCH_SDK_API int dispatch_batch_add(struct dispatch_batch *batch,
                                         const struct dispatch_call *call,
                                         struct dispatch_failure *failure);
+/* How many calls it holds. */
 DISPATCH_SDK_API size_t dispatch_batch_count(const struct dispatch_batch *batch);
+/* Drops them, undispatched. */
 DISPATCH_SDK_API void dispatch_batch_clear(struct dispatch_batch *batch);
 /* Dispatches what was added, and clears the batch if that succeeded. Of an empty one: no ids, no
  * request. */
@@ -536,6 +555,7 @@ DISPATCH_SDK_API int dispatch_batch_dispatch(struct dispatch_batch *batch, struc
 
 /* --- client ---------------------------------------------------------------------------------- */
 
+/* How a client is to be. */
 struct dispatch_client_options {
     const char *api_key;       /* default: the DISPATCH_API_KEY environment variable */
     const char *api_url;       /* default: DISPATCH_API_URL, else http://127.0.0.1:3477 */
@@ -577,16 +597,16 @@ DISPATCH_SDK_API int dispatch_client_wait(struct dispatch_client *client, const 
                                           struct dispatch_failure *failure);
 
 /*
- * The same without blocking, for programs with an event loop. A `begin` starts an operation. When
- * operations have finished, the client's descriptor is readable: call dispatch_client_next until it
- * returns NULL. Each operation that it returns is the caller's to look at and destroy. Only watch
- * the descriptor: do not read from it, do not close it.
+ * Dispatching and waiting without blocking, for programs with an event loop. A `begin` starts an
+ * operation. When operations have finished, the client's descriptor is readable: call
+ * dispatch_client_next until it returns NULL. Each operation that it returns is the caller's to
+ * look at and destroy. Only watch the descriptor: do not read from it, do not close it.
  */
 struct dispatch_operation;
-
 DISPATCH_SDK_API int dispatch_client_descriptor(struct dispatch_client *client);
 DISPATCH_SDK_API struct dispatch_operation *dispatch_client_next(struct dispatch_client *client);
-/* `arg` is the caller's, to be found again with dispatch_operation_arg. */
+/* Begin what dispatch_client_dispatch and dispatch_client_wait do. `arg` is the caller's, to be
+ * found again with dispatch_operation_arg. */
 DISPATCH_SDK_API int dispatch_client_begin_dispatch(struct dispatch_client *client,
                                                     const struct dispatch_call *calls, size_t count,
                                                     void *arg,
@@ -596,6 +616,7 @@ DISPATCH_SDK_API int dispatch_client_begin_wait(struct dispatch_client *client,
                                                 const char *dispatch_id, int64_t timeout_ms,
                                                 void *arg, struct dispatch_operation **operation,
                                                 struct dispatch_failure *failure);
+/* The `arg` that it was begun with. */
 DISPATCH_SDK_API void *dispatch_operation_arg(const struct dispatch_operation *operation);
 /* The outcome of a finished operation, moved to the caller (a second time there is none:
  * CODE_FAILED_PRECONDITION, as for one that is not finished, or of the other kind). */
@@ -652,8 +673,10 @@ DISPATCH_SDK_API int dispatch_serve(const struct dispatch_run_options *options,
 
 /* --- endpoints ------------------------------------------------------------------------------- */
 
+/* A run that a raw function is to answer: see dispatch_register_raw. */
 struct dispatch_request;
 
+/* How an endpoint is to be. */
 struct dispatch_endpoint_options {
     struct dispatch_registry *registry; /* NULL: the default one; must outlive the endpoint */
     uint32_t workers;                   /* as in struct dispatch_run_options */
@@ -714,6 +737,7 @@ dispatch_endpoint_handle(struct dispatch_endpoint *endpoint, const void *request
  */
 typedef void dispatch_raw(void *arg, struct dispatch_request *request);
 
+/* Adds a raw function; fails as dispatch_register does. */
 DISPATCH_SDK_API int dispatch_register_raw(struct dispatch_registry *registry, const char *name,
                                            dispatch_raw *function, void *arg,
                                            struct dispatch_failure *failure);
@@ -722,7 +746,8 @@ DISPATCH_SDK_API int dispatch_register_raw(struct dispatch_registry *registry, c
 DISPATCH_SDK_API void dispatch_register_fallback(struct dispatch_registry *registry,
                                                  dispatch_raw *function, void *arg);
 
-/* The request lives until it is answered. */
+/* The name of the function that is to run, and the packed RunRequest. The request lives until it is
+ * answered. */
 DISPATCH_SDK_API const char *dispatch_request_function(const struct dispatch_request *request);
 DISPATCH_SDK_API const void *dispatch_request_bytes(const struct dispatch_request *request,
                                                     size_t *size);
@@ -777,10 +802,12 @@ struct dispatch_response {
     void *memory_;
 };
 
+/* Unpacks a RunResponse. Free it with dispatch_response_free. CODE_INVALID_ARGUMENT tells what is
+ * wrong with the bytes. */
 DISPATCH_SDK_API int dispatch_response_unpack(const void *bytes, size_t size,
                                               struct dispatch_response *response,
                                               struct dispatch_failure *failure);
-/* Zeroes it; harmless when done twice. */
+/* Frees what it holds, and zeroes it; harmless when done twice. */
 DISPATCH_SDK_API void dispatch_response_free(struct dispatch_response *response);
 
 #ifdef __cplusplus
