@@ -94,6 +94,12 @@ printf '%s\nint  planted ;\n' "$licence" | plant src/base/planted_format.c 'not 
     echo '}'
 } | plant src/base/planted_function.c 'a function of 71 lines'
 
+# --- Comments of the public header ---
+{
+    cat "$source/include/dispatch_sdk.h"
+    printf '\nDISPATCH_SDK_API void dispatch_planted(void);\n'
+} | plant include/dispatch_sdk.h 'dispatch_planted has no comment'
+
 # --- And what is none of these, however it looks ---
 cat >"$tree/copy/src/engine/innocent_test.c" <<'END'
 // SPDX-License-Identifier: Apache-2.0
