@@ -484,9 +484,8 @@ static void an_answer_before_the_whole_request_is_an_answer(void **state)
 
 static void the_overall_timeout_holds_at_every_stage(void **state)
 {
-    static const char *const sent[] = {"", "HTTP/1.1 200",
-                                       "HTTP/1.1 200 OK\r\nContent-Length: 5"
-                                       "\r\n\r\nab"};
+    static const char partial[] = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab";
+    static const char *const sent[] = {"", "HTTP/1.1 200", partial};
     struct world *w = *state;
     struct peer p;
 

@@ -8,8 +8,8 @@
  * net_http1_feed stops exactly behind the message, wherever the next one begins.
  *
  * llhttp is compiled in its strict mode. What it lets through and we do not: CONNECT, HTTP versions
- * other than 1.x, a chunked HTTP/1.0 request, a request without (or with a second) Host in
- * HTTP/1.1.
+ * other than 1.x, a header without a name, a chunked HTTP/1.0 request, a request without (or with a
+ * second) Host in HTTP/1.1.
  */
 #include "net/http1.h"
 
@@ -141,7 +141,13 @@ static int on_value(llhttp_t *parser, const char *at, size_t len)
 /* The name is whole (an empty value has no piece of its own to tell). */
 static int on_field_complete(llhttp_t *parser)
 {
-    ((struct net_http1 *)parser->data)->in_value = true;
+    struct net_http1 *m = parser->data;
+
+    if (m->head_done)
+        return 0;
+    if (m->count == 0 || m->in_value || m->spans[m->count - 1].name_len == 0)
+        return bad(m, 400, "a header has no name");
+    m->in_value = true;
     return 0;
 }
 

@@ -338,6 +338,7 @@ static void refuses_bad_requests(void **state)
         {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "400", "invalid_argument"},
         {"CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n", "400", "invalid_argument"},
         {"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "400", "invalid_argument"},
+        {"GET / HTTP/1.1\r\nHost: a\r\n: z\r\n\r\n", "400", "invalid_argument"},
         {"GET / HTTP/1.1\r\nHost: a\r\nX y: z\r\n\r\n", "400", "invalid_argument"},
         {"GET / HTTP/1.1\r\nHost: a\r\nX: 1\rY: 2\r\n\r\n", "400", "invalid_argument"},
         {"GET / HTTP/1.1\r\nHost: a\r\nX: 1\nY: 2\r\n\r\n", "400", "invalid_argument"},
@@ -387,12 +388,14 @@ static void refuses_bad_requests(void **state)
 
 static void refuses_endless_headers(void **state)
 {
+#define POST_CHUNKED "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
     static const char *const starts[] = {
-        "GET /", "GET / HTTP/1.1\r\nHost: h\r\nA: ", "GET / HTTP/1.1\r\nHost: h\r\n",
-        "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: "
-        "chunked\r\n\r\n0;",
-        "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: "
-        "chunked\r\n\r\n0\r\nT: "};
+        "GET /",
+        "GET / HTTP/1.1\r\nHost: h\r\nA: ",
+        "GET / HTTP/1.1\r\nHost: h\r\n",
+        POST_CHUNKED "0;",
+        POST_CHUNKED "0\r\nT: ",
+    };
     struct app *app = *state;
     struct peer p;
 
