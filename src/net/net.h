@@ -106,7 +106,8 @@ uint16_t net_server_port(const struct net_server *server);
 /* Accepts no more connections, closes idle ones; requests in progress may still be answered
  * (responses then say Connection: close). */
 void net_server_close(struct net_server *server);
-size_t net_server_exchanges(const struct net_server *server); /* being answered */
+/* Requests that the application has, or whose answers have not wholly been handed to the kernel. */
+size_t net_server_exchanges(const struct net_server *server);
 /* Closes everything at once; `gone` is called for each exchange. */
 void net_server_destroy(struct net_server *server);
 
@@ -116,7 +117,9 @@ void *net_exchange_get(struct net_exchange *exchange);
 
 /*
  * Answers: Content-Length (and Connection, Date) are added; a NULL body is an empty one. Headers
- * and body are copied or referenced as needed: the caller keeps its own reference to the blob.
+ * and body are copied or referenced as needed: the caller keeps its own reference to the blob. What
+ * may not stand in a header (line breaks, control characters) is sent as a space. The next request
+ * of the connection is never handled from within this call.
  */
 void net_answer(struct net_exchange *exchange, int status, const struct net_header *headers,
                 size_t header_count, struct blob *body);
