@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# For tests of the server as a process: sourced with the arguments DISPATCH ENDPOINT, the program and
-# tests/smoke_endpoint. It makes the directory $dir, which goes with everything started, at the end.
+# For tests of the server as a process: sourced with the arguments DISPATCH ENDPOINT, the program
+# and tests/smoke_endpoint. It makes the directory $dir, which goes at the end with everything
+# started.
 dispatch=$1 endpoint=$2
 command -v curl >/dev/null || { echo "curl is not installed"; exit 77; }
 
