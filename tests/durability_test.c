@@ -18,8 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -408,52 +406,12 @@ static void test_failing_sync(void **state)
     teardown(a);
 }
 
-static void test_full_disk(void **state)
-{
-    struct app *a = setup();
-    static struct dispatch_ids ids[20000];
-    int numbers = 0, n = 0;
-    char ballast[PATH_MAX + 64];
-
-    (void)state;
-    snprintf(a->h.store_dir, sizeof a->h.store_dir, "%s/disk", a->h.dir);
-    assert_int_equal(mkdir(a->h.store_dir, 0700), 0);
-    if (mount("dispatch-test", a->h.store_dir, "tmpfs", 0, "size=32m")) {
-        print_message("skipped: a small file system cannot be mounted here: %s\n", strerror(errno));
-        teardown(a);
-        skip();
-    }
-    harness_start(&a->h);
-    start_app(a);
-    for (int i = 0; i < 20; i++, numbers += 10)
-        OK(dispatch(a, "note", numbers, 10, &ids[n++], &failure));
-
-    /* Fill the rest of the disk, to the last block. */
-    snprintf(ballast, sizeof ballast, "%s/ballast", a->h.store_dir);
-    int fd = open(ballast, O_WRONLY | O_CREAT, 0600);
-    static char block[4096];
-
-    while (write(fd, block, sizeof block) > 0)
-        ;
-    close(fd);
-    n += dispatch_until_refused(a, &ids[n], &numbers, 15000);
-    assert_int_equal(unlink(ballast), 0);
-    dispatch_until_taken(a, &ids[n++], &numbers);
-    expect_all_done(a, ids, n);
-    harness_until(&a->h, nothing_live, NULL, 60);
-    harness_stop(&a->h);
-    stop_app(a);
-    umount2(a->h.store_dir, MNT_DETACH);
-    teardown(a);
-}
-
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_kill),
         cmocka_unit_test(test_suspended),
         cmocka_unit_test(test_failing_sync),
-        cmocka_unit_test(test_full_disk),
     };
 
     if (argc < 3)

@@ -150,7 +150,7 @@ void harness_start(struct harness *h)
         show_log(h);
         fail_msg("the server did not become ready");
     }
-    h->port = (uint16_t)atol(colon + 1);
+    h->port = (uint16_t)strtoul(colon + 1, NULL, 10);
     snprintf(h->url, sizeof h->url, "http://127.0.0.1:%u", h->port);
 }
 
