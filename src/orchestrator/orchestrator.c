@@ -494,3 +494,9 @@ void orchestrator_stats(const struct orchestrator *o, struct orchestrator_stats 
     if (orchestrator_engine_open(o))
         engine_stats(o->engine, &stats->engine);
 }
+
+void orchestrator_check(const struct orchestrator *o)
+{
+    if (orchestrator_engine_open(o))
+        engine_check(o->engine);
+}

@@ -139,4 +139,7 @@ struct orchestrator_stats {
 };
 void orchestrator_stats(const struct orchestrator *o, struct orchestrator_stats *stats);
 
+/* Asserts what must hold between the engine's records, while it is open (simulation; slow). */
+void orchestrator_check(const struct orchestrator *o);
+
 #endif

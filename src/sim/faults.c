@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * What goes wrong. Each seed draws which kinds of fault its history has at all, as some bugs show
+ * only where another fault does not hide them; one history in eight has none.
+ */
+#include <inttypes.h>
+
+#include "sim/world.h"
+
+static void full_no_more(struct world *w, void *arg)
+{
+    (void)arg;
+    w->faults.fail_all = false;
+}
+
+static void fill_disk(struct world *w)
+{
+    w->faults.fail_all = true;
+    world_at(w, w->now + world_draw_ns(w, 60 * NS_PER_S), full_no_more, NULL);
+}
+
+static void jump(struct world *w)
+{
+    int64_t ns = world_draw_ns(w, world_once_in(w, 20) ? 30 * 3600 * NS_PER_S : 600 * NS_PER_S);
+
+    w->now += ns;
+    trace(w, "the clock jumps by %" PRId64 " ms", ns / NS_PER_MS);
+}
+
+static void strike_host(struct world *w, enum fault fault)
+{
+    struct host *h = &w->hosts[rand_below(&w->rand, HOSTS)];
+
+    if (fault == FAULT_HOST_DOWN) {
+        h->down_until = w->now + world_draw_ns(w, 180 * NS_PER_S);
+        h->silent = world_once_in(w, 2);
+    } else {
+        h->slow_until = w->now + world_draw_ns(w, 120 * NS_PER_S);
+    }
+}
+
+static void strike(struct world *w, enum fault fault)
+{
+    uint64_t in = rand_below(&w->rand, 4) + 1;
+
+    trace(w, "fault: %s", fault_names[fault]);
+    world_count(w, fault);
+    switch (fault) {
+    case FAULT_COMMIT_FAILED:
+        w->faults.fail_commit_in = in;
+        break;
+    case FAULT_COMMIT_LOST:
+        w->faults.lose_commit_in = in;
+        break;
+    case FAULT_COMMIT_LATE:
+        w->faults.late_commit_in = in;
+        break;
+    case FAULT_DISK_FULL:
+        fill_disk(w);
+        break;
+    case FAULT_CLOCK_JUMP:
+        jump(w);
+        break;
+    default:
+        strike_host(w, fault);
+        break;
+    }
+}
+
+static void weather(struct world *w, void *arg)
+{
+    static const enum fault kinds[] = {
+        FAULT_CRASH_BETWEEN, FAULT_COMMIT_FAILED, FAULT_COMMIT_LOST,
+        FAULT_COMMIT_LATE,   FAULT_DISK_FULL,     FAULT_HOST_DOWN,
+        FAULT_HOST_SLOW,     FAULT_CLOCK_JUMP,    FAULT_STOP,
+    };
+    enum fault fault = kinds[rand_below(&w->rand, sizeof kinds / sizeof *kinds)];
+
+    if (w->healed_at != TIME_NEVER)
+        return;
+    if (world_may(w, fault)) {
+        if (fault == FAULT_CRASH_BETWEEN)
+            process_die(w, fault);
+        else if (fault == FAULT_STOP)
+            process_stop(w);
+        else
+            strike(w, fault);
+    }
+    world_at(w, w->now + world_draw_ns(w, 30 * NS_PER_S), weather, arg);
+}
+
+enum fault faults_at_commit(struct world *w)
+{
+    static const enum fault kinds[] = {FAULT_CRASH_BEFORE, FAULT_CRASH_AFTER, FAULT_CRASH_ZOMBIE};
+    enum fault how = kinds[rand_below(&w->rand, 3)];
+
+    return world_may(w, how) && world_once_in(w, w->crash_odds) ? how : FAULT_COUNT;
+}
+
+void faults_init(struct world *w)
+{
+    bool calm = world_once_in(w, 8);
+
+    for (int i = 0; i < FAULT_COUNT && !calm; i++)
+        if (rand_below(&w->rand, 10) < 6)
+            w->weather |= 1u << i;
+    w->crash_odds = (unsigned)rand_below(&w->rand, 60) + 10;
+    world_at(w, w->now + world_draw_ns(w, 30 * NS_PER_S), weather, NULL);
+}
+
+void faults_heal(struct world *w)
+{
+    trace(w, "nothing goes wrong from here on");
+    w->healed_at = w->now;
+    w->to_dispatch = 0;
+    w->faults.fail_commit_in = w->faults.lose_commit_in = w->faults.late_commit_in = 0;
+    w->faults.fail_all = false;
+    for (unsigned i = 0; i < HOSTS; i++)
+        w->hosts[i] = (struct host){0};
+}

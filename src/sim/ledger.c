@@ -1,0 +1,458 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The ledger sees each commit as it is made, from below everything that can fail or lie, and keeps
+ * its own record of every call. A commit is looked at as a whole: when all its rows are taken in,
+ * each call that it touched must be as one may be.
+ *
+ * What a call came to is compared with the model's prediction here, for every call of every tree,
+ * at the moment its end becomes durable.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "sim/world.h"
+
+/* --- outcomes --------------------------------------------------------------------------------- */
+
+struct outcome outcome_of(const wire_call_result *result)
+{
+    struct outcome o = {.status = STATUS_OK, .has_output = result->output != NULL};
+    const wire_error *e = result->error;
+    uint64_t value = 0;
+
+    if (e) {
+        o.status = (enum status)e->status;
+        o.expired = strcmp(e->type, "Expired") == 0;
+        o.cancelled = strcmp(e->type, "Cancelled") == 0;
+    }
+    if (result->output && !any_read(result->output, VALUE_TYPE, &value))
+        value = UINT64_C(0xbad);
+    o.value = (int64_t)value;
+    return o;
+}
+
+const char *outcome_text(const struct outcome *o, char text[OUTCOME_TEXT])
+{
+    int n = snprintf(text, OUTCOME_TEXT, "%s%s", status_name(o->status),
+                     o->expired     ? " (expired)"
+                     : o->cancelled ? " (cancelled)"
+                                    : "");
+
+    if (o->has_output)
+        snprintf(text + n, OUTCOME_TEXT - (size_t)n, ", value %" PRId64, o->value);
+    return text;
+}
+
+static struct outcome outcome_of_row(struct world *w, const struct engine_row *row,
+                                     const struct engine_result *result)
+{
+    struct outcome o = {.status = row->status,
+                        .expired = row->end == END_EXPIRED,
+                        .cancelled = row->end == END_CANCELLED,
+                        .has_output = result->has_output};
+    struct arena arena;
+    struct error err;
+    wire_any *any;
+    uint64_t value = 0;
+
+    if (!result->has_output)
+        return o;
+    arena_init(&arena, 1 << 20);
+    CHECK(w, !wire_unpack(&google__protobuf__any__descriptor, result->output, &arena, &any, &err),
+          "rows can be read", "output of call %" PRIu64 ": %s", row->id, err.message);
+    CHECK(w, any_read(any, VALUE_TYPE, &value), "an output is what was answered", "call %" PRIu64,
+          row->id);
+    arena_reset(&arena);
+    o.value = (int64_t)value;
+    return o;
+}
+
+void ledger_check_told(struct world *w, const struct record *r, const struct outcome *o,
+                       const char *who)
+{
+    char told[OUTCOME_TEXT], is[OUTCOME_TEXT];
+
+    CHECK(w, r->done, "what is told is durable", "%s was told the end of call %" PRIu64, who,
+          r->id);
+    CHECK(w, outcome_eq(o, &r->outcome), "what is told is what is durable",
+          "%s was told that call %" PRIu64 " came to %s; it is %s", who, r->id,
+          outcome_text(o, told), outcome_text(&r->outcome, is));
+}
+
+/* --- taking rows in --------------------------------------------------------------------------- */
+
+struct record *ledger_find(struct world *w, uint64_t id)
+{
+    return map_get(&w->records, id);
+}
+
+static struct record *touch(struct world *w, uint64_t id)
+{
+    struct record *r = ledger_find(w, id);
+
+    if (!r) {
+        r = world_alloc(w, sizeof *r);
+        r->id = id;
+        CHECK(w, map_set(&w->records, id, r), "there is memory", "for a record");
+    }
+    if (!r->is_touched) {
+        r->is_touched = true;
+        r->touched = w->touched;
+        w->touched = r;
+    }
+    return r;
+}
+
+static unsigned org_of(struct world *w, struct slice name)
+{
+    unsigned i = 0;
+
+    while (i < ORGS && !slice_eq_str(name, org_names[i]))
+        i++;
+    CHECK(w, i < ORGS, "rows can be read", "organization '%.*s'", SLICE_FMT(name));
+    return i;
+}
+
+/* What never changes of a call, and what only grows. */
+static void take_row(struct world *w, struct record *r, const struct engine_row *row)
+{
+    unsigned org = org_of(w, row->org);
+
+    if (!r->known) {
+        r->known = r->is_new = true;
+        r->parent = row->parent;
+        r->root = row->root;
+        r->correlation_id = row->correlation_id;
+        r->parent_generation = row->parent_generation;
+        r->depth = row->depth;
+        r->created = row->created;
+        r->expires = row->expires;
+        r->org = org;
+        w->live++;
+    }
+    CHECK(w,
+          r->parent == row->parent && r->root == row->root && r->depth == row->depth &&
+              r->correlation_id == row->correlation_id && r->created == row->created &&
+              r->parent_generation == row->parent_generation && r->expires == row->expires &&
+              r->org == org,
+          "ids, times and parents never change", "call %" PRIu64, r->id);
+    CHECK(w,
+          row->generation > r->generation ||
+              (row->generation == r->generation &&
+               (row->resumes >= r->resumes || row->state == CALL_DONE)),
+          "generations and resumes only grow",
+          "call %" PRIu64 " was at %" PRIu32 "/%" PRIu32 " and is at %" PRIu32 "/%" PRIu32, r->id,
+          r->generation, r->resumes, row->generation, row->resumes);
+    r->generation = row->generation;
+    r->resumes = row->resumes;
+    r->host = endpoint_host(w, row->endpoint);
+}
+
+static void take_call(struct world *w, const struct batch_op *op)
+{
+    struct record *r = touch(w, op->key);
+    struct slice value = op->value;
+    struct engine_row row;
+    struct error err;
+
+    if (!op->put) {
+        r->present = r->settled = false;
+        return;
+    }
+    CHECK(w, !row_decode(&value, &row, &err), "rows can be read", "call %" PRIu64 ": %s", op->key,
+          err.message);
+    CHECK(w, row.id == op->key && row.state != CALL_RUNNING, "rows can be read",
+          "the row of call %" PRIu64 " is call %" PRIu64 ", %s", op->key, row.id,
+          call_state_name(row.state));
+    take_row(w, r, &row);
+    r->present = true;
+    r->settled = row.state == CALL_DONE;
+}
+
+static void take_input(struct world *w, const struct batch_op *op)
+{
+    struct record *r = touch(w, op->key);
+    struct arena arena;
+    struct error err;
+    wire_any *any;
+    uint64_t input;
+
+    CHECK(w, op->put, "inputs are kept", "that of call %" PRIu64 " was deleted", op->key);
+    arena_init(&arena, 1 << 20);
+    CHECK(w,
+          !wire_unpack(&google__protobuf__any__descriptor, op->value, &arena, &any, &err) &&
+              any_read(any, INPUT_TYPE, &input),
+          "rows can be read", "input of call %" PRIu64, op->key);
+    arena_reset(&arena);
+    if (!r->made_with)
+        r->made_with = input;
+    CHECK(w, model_leads_to(r->made_with, input), "an input is that of the call or of a tail call",
+          "call %" PRIu64 " was made with %" PRIx64 " and has %" PRIx64, r->id, r->made_with,
+          input);
+    r->input = input;
+}
+
+static void take_done(struct world *w, const struct batch_op *op)
+{
+    struct record *r = touch(w, op->key);
+    uint64_t hash = slice_hash(op->value, 3);
+    struct engine_row row;
+    struct engine_result result;
+    struct error err;
+
+    CHECK(w, op->put, "results are kept", "that of call %" PRIu64 " was deleted", op->key);
+    CHECK(w, !row_decode_done(op->value, &row, &result, &err), "rows can be read",
+          "end of call %" PRIu64 ": %s", op->key, err.message);
+    if (r->done) {
+        CHECK(w, hash == r->done_hash, "a result is recorded once and never changes",
+              "call %" PRIu64 " has two", op->key);
+        return;
+    }
+    /* A call may be made and end in one commit. */
+    take_row(w, r, &row);
+    r->done = r->is_ended = true;
+    r->done_hash = hash;
+    r->outcome = outcome_of_row(w, &row, &result);
+    w->live--;
+}
+
+/* --- judging the calls that a commit touched -------------------------------------------------- */
+
+static void judge_new_root(struct world *w, struct record *r)
+{
+    struct client_call *c = map_get(&w->inputs, r->made_with);
+    int64_t expiration;
+
+    CHECK(w, c && c->request->org == r->org, "roots are those that were dispatched",
+          "call %" PRIu64 " was dispatched by nobody", r->id);
+    CHECK(w, !c->record, "a call is made once", "%" PRIu64 " and %" PRIu64 " are one call",
+          c->record->id, r->id);
+    CHECK(w, c->request->state != REQUEST_REFUSED, "what was refused is not made", "call %" PRIu64,
+          r->id);
+    CHECK(w, !c->request->commit || c->request->commit == w->commits, "a dispatch is atomic",
+          "call %" PRIu64 " comes later than others of its request", r->id);
+    expiration = c->expiration_ns ? c->expiration_ns : EXPIRATION_NS;
+    CHECK(w, r->expires - r->created == expiration && r->created <= w->now,
+          "a call expires when it was asked to", "call %" PRIu64, r->id);
+    CHECK(w, r->root == r->id && r->depth == 0 && r->host == input_host(r->made_with),
+          "roots are those that were dispatched", "call %" PRIu64, r->id);
+    c->record = r;
+    r->request = c->request;
+    c->request->commit = w->commits;
+    c->request->made++;
+}
+
+static void judge_new_child(struct world *w, struct record *r)
+{
+    struct record *p = ledger_find(w, r->parent);
+    int64_t expiration = input_expiration_ns(r->made_with), expires;
+    struct program program;
+    int index;
+
+    CHECK(w, p && p->known && p->root == r->root && p->depth + 1 == r->depth && p->org == r->org,
+          "a child has its parent", "call %" PRIu64 " of %" PRIu64, r->id, r->parent);
+    CHECK(w, r->parent_generation <= p->generation, "a child has its parent",
+          "call %" PRIu64 " is of a generation to come", r->id);
+    index = model_child(p->made_with, r->correlation_id, r->made_with);
+    CHECK(w, index >= 0, "children are those that were asked for",
+          "call %" PRIu64 " of %" PRIu64 " is none of its", r->id, p->id);
+    for (struct record *s = p->children; s; s = s->sibling)
+        CHECK(w,
+              s->correlation_id != r->correlation_id ||
+                  s->parent_generation != r->parent_generation,
+              "a child is made once a generation", "%" PRIu64 " and %" PRIu64 " of %" PRIu64, s->id,
+              r->id, p->id);
+    expires = time_add(r->created, expiration ? expiration : EXPIRATION_NS);
+    if (expires > p->expires)
+        expires = p->expires;
+    CHECK(w, r->expires == expires, "a call expires when it was asked to, or with its parent",
+          "call %" PRIu64, r->id);
+    program_make(&program, p->input);
+    if (program.children[index] == r->made_with) /* else its maker has made a tail call since */
+        CHECK(w, r->host == (program.child_hosts >> index & 1 ? input_host(r->made_with) : p->host),
+              "a child goes where it was sent", "call %" PRIu64, r->id);
+    r->sibling = p->children;
+    p->children = r;
+}
+
+/* A cancelled call: by a client, itself or above it; or its parent had no more use for it. */
+static void judge_cancelled(struct world *w, const struct record *r)
+{
+    const struct record *p = ledger_find(w, r->parent);
+    bool wanted = false;
+
+    for (const struct record *up = r; up && !wanted; up = ledger_find(w, up->parent))
+        wanted = up->cancel_asked;
+    CHECK(w,
+          wanted || (p && (p->generation > r->parent_generation ||
+                           (p->done && p->outcome.status != STATUS_OK))),
+          "only what is not wanted is cancelled", "call %" PRIu64, r->id);
+    CHECK(w, r->outcome.status == STATUS_PERMANENT_ERROR, "cancelled is a permanent error",
+          "call %" PRIu64, r->id);
+}
+
+static void count_end(struct world *w, const struct outcome *o)
+{
+    w->totals.ended[o->expired               ? ENDED_EXPIRED
+                    : o->cancelled           ? ENDED_CANCELLED
+                    : o->status == STATUS_OK ? ENDED_OK
+                                             : ENDED_FAILED]++;
+}
+
+static void judge_end(struct world *w, const struct record *r)
+{
+    char is[OUTCOME_TEXT], expected[OUTCOME_TEXT];
+    struct outcome predicted;
+
+    count_end(w, &r->outcome);
+    if (r->outcome.expired) {
+        CHECK(w, w->now >= r->expires, "nothing expires early", "call %" PRIu64, r->id);
+        CHECK(w, r->outcome.status == STATUS_TIMEOUT, "expired is a timeout", "call %" PRIu64,
+              r->id);
+        return;
+    }
+    if (r->outcome.cancelled) {
+        judge_cancelled(w, r);
+        return;
+    }
+    if (r->tainted)
+        return;
+    model_predict(r->made_with, &predicted);
+    CHECK(w, outcome_eq(&r->outcome, &predicted), "a call comes to what the model predicts",
+          "call %" PRIu64 " came to %s, predicted was %s", r->id, outcome_text(&r->outcome, is),
+          outcome_text(&predicted, expected));
+}
+
+static void judge(struct world *w, struct record *r)
+{
+    char function[FUNCTION_NAME_MAX];
+
+    CHECK(w, r->known, "no call is lost", "call %" PRIu64 " has a payload and no row", r->id);
+    CHECK(w, r->made_with, "no call is lost", "call %" PRIu64 " has a row and no input", r->id);
+    CHECK(w, r->present || r->done, "no call is lost",
+          "the row of call %" PRIu64 " was deleted before its end", r->id);
+    CHECK(w, !r->present || r->settled == r->done, "a row says whether its call is done",
+          "call %" PRIu64, r->id);
+    input_function(r->input, function);
+    if (r->is_new && r->parent)
+        judge_new_child(w, r);
+    else if (r->is_new)
+        judge_new_root(w, r);
+    if (r->is_ended) {
+        char text[OUTCOME_TEXT];
+
+        trace(w, "call %" PRIu64 " %s durably ended: %s", r->id, function,
+              outcome_text(&r->outcome, text));
+        judge_end(w, r);
+    }
+}
+
+static void take(struct world *w, const struct batch_op *op)
+{
+    switch (op->table) {
+    case TABLE_CALL:
+        take_call(w, op);
+        break;
+    case TABLE_PAYLOAD:
+        if (op->sub == PAYLOAD_INPUT)
+            take_input(w, op);
+        break;
+    case TABLE_DONE:
+        take_done(w, op);
+        break;
+    default:
+        break;
+    }
+}
+
+void ledger_committed(struct world *w, const struct batch *batch)
+{
+    struct record *in_order = NULL, *r;
+
+    w->commits++;
+    w->totals.commits++;
+    trace(w, "commit %" PRIu64 ": %zu rows", w->commits, batch->count);
+    w->touched = NULL;
+    for (size_t i = 0; i < batch->count; i++)
+        take(w, &batch->ops[i]);
+    while ((r = w->touched)) { /* parents come before their children */
+        struct record **at = &in_order;
+
+        w->touched = r->touched;
+        while (*at && (*at)->id < r->id)
+            at = &(*at)->touched;
+        r->touched = *at;
+        *at = r;
+    }
+    for (r = in_order; r; r = r->touched)
+        judge(w, r);
+    for (r = in_order; r; r = r->touched) {
+        if (r->is_new && r->request)
+            CHECK(w, r->request->made == r->request->count, "a dispatch is atomic",
+                  "%u of %u calls were made", r->request->made, r->request->count);
+        r->is_touched = r->is_new = r->is_ended = false;
+    }
+}
+
+/* --- comparing -------------------------------------------------------------------------------- */
+
+struct comparison {
+    struct world *world;
+    uint64_t done, live;
+    bool at_rest;
+};
+
+static int compare_row(void *arg, const struct store_row *row, enum table table)
+{
+    struct comparison *c = arg;
+    struct record *r = ledger_find(c->world, row->key);
+
+    CHECK(c->world, r, "rows are those that were committed", "call %" PRIu64, row->key);
+    if (table == TABLE_DONE) {
+        CHECK(c->world, r->done && slice_hash(row->value, 3) == r->done_hash,
+              "a result is recorded once and never changes", "call %" PRIu64, row->key);
+        c->done++;
+    } else if (table == TABLE_CALL) {
+        CHECK(c->world, !c->at_rest, "nothing is left over", "the row of call %" PRIu64, row->key);
+        c->live += !r->done;
+    } else {
+        CHECK(c->world, !c->at_rest || row->sub == PAYLOAD_INPUT, "nothing is left over",
+              "payload %" PRIu32 " of call %" PRIu64, row->sub, row->key);
+    }
+    return 0;
+}
+
+static int compare_call(void *arg, const struct store_row *row)
+{
+    return compare_row(arg, row, TABLE_CALL);
+}
+
+static int compare_done(void *arg, const struct store_row *row)
+{
+    return compare_row(arg, row, TABLE_DONE);
+}
+
+static int compare_payload(void *arg, const struct store_row *row)
+{
+    return compare_row(arg, row, TABLE_PAYLOAD);
+}
+
+void ledger_compare(struct world *w, bool at_rest)
+{
+    struct comparison c = {.world = w, .at_rest = at_rest};
+    struct store_range range = {.table = TABLE_CALL, .to_key = KEY_MAX, .to_sub = SUB_MAX};
+    const struct record *r;
+    uint64_t done = 0;
+    uint32_t pos = 0;
+
+    store_walk(w->disk, PARTITION, &range, compare_call, &c, NULL);
+    range.table = TABLE_DONE;
+    store_walk(w->disk, PARTITION, &range, compare_done, &c, NULL);
+    range.table = TABLE_PAYLOAD;
+    store_walk(w->disk, PARTITION, &range, compare_payload, &c, NULL);
+    while ((r = map_next(&w->records, &pos, NULL)))
+        done += r->done;
+    CHECK(w, c.done == done && c.live == w->live, "rows are those that were committed",
+          "%" PRIu64 " live and %" PRIu64 " done, of %" PRIu64 " and %" PRIu64, c.live, c.done,
+          w->live, done);
+}

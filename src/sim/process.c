@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The process that the orchestrator lives in. It may die at any moment, also in the middle of a
+ * step: from then on the store refuses it everything and its words reach nobody, and as soon as the
+ * call stack is out of it, it is destroyed. Some time later another one starts on the same disk.
+ */
+#include <inttypes.h>
+
+#include "sim/world.h"
+
+#define STEPS_AT_ONCE_MAX 2000
+
+static void on_wake(void *arg)
+{
+    struct world *w = arg;
+
+    w->process.woken = true;
+}
+
+static void on_trace(void *arg, const char *line)
+{
+    struct world *w = arg;
+
+    if (!w->process.dead)
+        trace(w, "%s", line);
+}
+
+void process_start(struct world *w)
+{
+    struct process *p = &w->process;
+    struct orchestrator_options options = {
+        .clock = &w->clock,
+        .invoker = &w->invoker,
+        .engine = w->engine,
+        .cache_max = w->cache_max,
+        .wake = on_wake,
+        .wake_arg = w,
+        .trace = on_trace,
+        .trace_arg = w,
+    };
+    struct error err;
+    int code;
+
+    *p = (struct process){.serial = p->serial + 1};
+    trace(w, "process %" PRIu64 " starts", p->serial);
+    options.engine.seed = rand_u64(&w->rand) | 1;
+    options.store = disk_open(w);
+    code = orchestrator_create(&p->o, &options, &err);
+    CHECK(w, code == 0, "the orchestrator can be created", "%s", err.message);
+}
+
+static void start_again(struct world *w, void *arg)
+{
+    (void)arg;
+    process_start(w);
+}
+
+/* The dead, or stopped, process goes; the next one comes after a while. */
+static void bury(struct world *w)
+{
+    struct process *p = &w->process;
+
+    p->ending = true;
+    orchestrator_destroy(p->o);
+    p->o = NULL;
+    p->ending = false;
+    ledger_compare(w, false);
+    world_at(w, time_add(w->now, world_draw_ns(w, 60 * NS_PER_S)), start_again, NULL);
+}
+
+void process_die(struct world *w, enum fault how)
+{
+    if (!w->process.o || w->process.dead)
+        return;
+    trace(w, "process %" PRIu64 " dies: %s", w->process.serial, fault_names[how]);
+    world_count(w, how);
+    w->process.dead = true;
+}
+
+void process_stop(struct world *w)
+{
+    struct process *p = &w->process;
+
+    if (!p->o || p->dead || p->stopping)
+        return;
+    trace(w, "process %" PRIu64 " is asked to stop", p->serial);
+    world_count(w, FAULT_STOP);
+    p->stopping = true;
+    orchestrator_drain(p->o);
+}
+
+bool process_serves(const struct world *w)
+{
+    return w->process.o && !w->process.dead;
+}
+
+void process_step(struct world *w)
+{
+    struct process *p = &w->process;
+
+    for (unsigned i = 0; p->o && !p->dead; i++) {
+        CHECK(w, i < STEPS_AT_ONCE_MAX, "the orchestrator comes to rest",
+              "%u steps at one moment, and still it wants another", i);
+        p->woken = false;
+        p->step_at = orchestrator_step(p->o);
+        if (!p->woken && p->step_at > w->now)
+            break;
+    }
+    if (p->o && !p->dead && orchestrator_ready(p->o))
+        orchestrator_check(p->o);
+    if (p->o && !p->dead && p->stopping && orchestrator_idle(p->o)) {
+        trace(w, "process %" PRIu64 " has stopped", p->serial);
+        p->dead = true;
+    }
+    if (p->o && p->dead)
+        bury(w);
+    if (p->o && plant_strikes(w, PLANT_FORGOTTEN_WAKE, 40))
+        p->step_at = TIME_NEVER;
+}

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * A history: events in the order of simulated time, and after each of them a step of the
+ * orchestrator. At first things go wrong, then no more ("healed"): from there on everything that
+ * was acknowledged must come to its end within bounded time, and then there must be silence.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "sim/world.h"
+
+#define ARENA_MAX ((size_t)1 << 30)
+
+const char *const fault_names[FAULT_COUNT] = {
+    [FAULT_CRASH_BETWEEN] = "crash between steps",
+    [FAULT_CRASH_BEFORE] = "crash before a commit",
+    [FAULT_CRASH_AFTER] = "crash after a commit",
+    [FAULT_CRASH_ZOMBIE] = "crash, the commit under way",
+    [FAULT_CRASH_FENCE] = "crash around a fence",
+    [FAULT_CRASH_ACK] = "crash after an acknowledgement",
+    [FAULT_CRASH_RUN] = "crash after handing out a run",
+    [FAULT_COMMIT_FAILED] = "commit failed",
+    [FAULT_COMMIT_LOST] = "commit made, its outcome lost",
+    [FAULT_COMMIT_LATE] = "commit landing late",
+    [FAULT_DISK_FULL] = "disk full",
+    [FAULT_HOST_DOWN] = "endpoint down",
+    [FAULT_HOST_SLOW] = "endpoint slow",
+    [FAULT_CLOCK_JUMP] = "clock jump",
+    [FAULT_STOP] = "graceful stop",
+    [FAULT_REQUEST_LOST] = "run request lost",
+    [FAULT_REQUEST_DOUBLED] = "run executed twice",
+    [FAULT_ANSWER_LOST] = "answer lost",
+    [FAULT_ANSWER_LATE] = "answer to a run given up",
+    [FAULT_RUN_GIVEN_UP] = "run given up by the invoker",
+    [FAULT_TOO_LARGE] = "resume too large",
+    [FAULT_FLAKY] = "function failed for a while",
+    [FAULT_INCOMPATIBLE] = "incompatible state",
+    [FAULT_BAD_POLL] = "poll with invalid calls",
+    [FAULT_BAD_DISPATCH] = "invalid dispatch",
+    [FAULT_CANCEL] = "call cancelled",
+};
+
+/* --- what everybody needs --------------------------------------------------------------------- */
+
+void *world_alloc(struct world *w, size_t size)
+{
+    void *p = arena_zalloc(&w->arena, 1, size);
+
+    CHECK(w, p, "there is memory", "%zu bytes", size);
+    return p;
+}
+
+void world_at(struct world *w, int64_t when, void (*fire)(struct world *w, void *arg), void *arg)
+{
+    struct event *e = world_alloc(w, sizeof *e);
+
+    CHECK(w, heap_reserve(&w->events, 1), "there is memory", "for an event");
+    heap_node_init(&e->timer);
+    e->fire = fire;
+    e->arg = arg;
+    heap_set(&w->events, &e->timer, when < w->now ? w->now : when);
+}
+
+bool world_once_in(struct world *w, uint64_t n)
+{
+    return rand_below(&w->rand, n) == 0;
+}
+
+int64_t world_draw_ns(struct world *w, int64_t max_ns)
+{
+    /* As many short times as long ones, on a scale of powers of eight. */
+    int64_t limit = max_ns >> (3 * rand_below(&w->rand, 5));
+
+    return (int64_t)rand_below(&w->rand, (uint64_t)limit + 1) + 1;
+}
+
+bool world_may(const struct world *w, enum fault fault)
+{
+    return w->healed_at == TIME_NEVER && (w->weather >> fault & 1);
+}
+
+void world_count(struct world *w, enum fault fault)
+{
+    w->totals.faults[fault]++;
+}
+
+static int64_t world_now(struct clock *clock)
+{
+    struct world *w = (struct world *)(void *)clock;
+
+    return plant_strikes(w, PLANT_EARLY_TIMER, 25) ? w->now + 90 * NS_PER_S : w->now;
+}
+
+/* --- a history -------------------------------------------------------------------------------- */
+
+static void world_init(struct world *w, const struct history *h)
+{
+    *w = (struct world){
+        .seed = h->seed, .plant = h->plant, .verbose = h->verbose, .healed_at = TIME_NEVER};
+    w->clock.now = world_now;
+    rand_seed(&w->rand, h->seed);
+    arena_init(&w->arena, ARENA_MAX);
+    heap_init(&w->events);
+    map_init(&w->records);
+    map_init(&w->inputs);
+    list_init(&w->flights);
+    trace_guard(w);
+    w->born = w->now = INT64_C(1700000000) * NS_PER_S + (int64_t)rand_below(&w->rand, NS_PER_S);
+    w->engine.window_max = world_once_in(w, 3) ? (uint32_t)rand_below(&w->rand, 6) + 1 : 0;
+    w->engine.results_max = world_once_in(w, 3) ? (uint32_t)rand_below(&w->rand, 3) + 1 : 0;
+    w->engine.results_bytes_max = world_once_in(w, 3) ? rand_below(&w->rand, 200) + 1 : 0;
+    w->cache_max = world_once_in(w, 3) ? 1 + rand_below(&w->rand, 2000) : 0;
+    disk_create(w);
+    endpoint_init(w);
+    faults_init(w);
+    client_init(w);
+    process_start(w);
+}
+
+static void world_free(struct world *w)
+{
+    orchestrator_destroy(w->process.o);
+    disk_destroy(w);
+    heap_free(&w->events);
+    map_free(&w->records);
+    map_free(&w->inputs);
+    arena_reset(&w->arena);
+    trace_guard(NULL);
+}
+
+/* The next moment at which something happens; TIME_NEVER: nothing will. */
+static int64_t next_moment(struct world *w)
+{
+    struct heap_node *n = heap_min(&w->events);
+    int64_t at = n ? n->key : TIME_NEVER;
+
+    if (w->process.o && w->process.step_at < at)
+        at = w->process.step_at;
+    return at;
+}
+
+/* One event, or one wake-up of the orchestrator. False: there is nothing to come. */
+static bool world_step(struct world *w)
+{
+    int64_t at = next_moment(w);
+    struct heap_node *n;
+
+    if (at == TIME_NEVER)
+        return false;
+    w->step++;
+    w->totals.steps++;
+    if (at > w->now)
+        w->now = at;
+    n = heap_min(&w->events);
+    if (n && n->key <= w->now) {
+        struct event *e = (struct event *)(void *)n;
+
+        heap_remove(&w->events, n);
+        e->fire(w, e->arg);
+    }
+    process_step(w);
+    return true;
+}
+
+static bool all_done(const struct world *w)
+{
+    return w->live == 0 && w->untold == 0 && w->to_dispatch == 0;
+}
+
+static void run_until_rest(struct world *w)
+{
+    uint64_t limit = w->step + HEAL_STEPS_MAX;
+
+    faults_heal(w);
+    while (!all_done(w)) {
+        bool more = world_step(w);
+
+        CHECK(w, more || all_done(w), "what was acknowledged ends",
+              "nothing is to come, and %" PRIu64 " calls are live, %" PRIu64 " clients wait",
+              w->live, w->untold);
+        CHECK(w, w->now - w->healed_at < HEAL_LIMIT_NS && w->step < limit,
+              "what was acknowledged ends",
+              "long after the last fault %" PRIu64 " calls are live, %" PRIu64 " clients wait",
+              w->live, w->untold);
+    }
+    /* What is under way still: answers that nobody needs, deadlines of events gone by. */
+    while (heap_min(&w->events))
+        world_step(w);
+    CHECK(w, w->process.o && w->process.step_at == TIME_NEVER, "an idle engine asks for no wake-up",
+          "all is done, and it wants to be woken in %" PRId64 " ns", w->process.step_at - w->now);
+    CHECK(w, orchestrator_idle(w->process.o), "an idle orchestrator says so", "all is done");
+    ledger_compare(w, true);
+}
+
+static void add_totals(struct totals *to, const struct totals *from)
+{
+    to->histories++;
+    to->steps += from->steps;
+    to->simulated_ns += from->simulated_ns;
+    to->commits += from->commits;
+    to->runs += from->runs;
+    to->dispatched += from->dispatched;
+    to->acknowledged += from->acknowledged;
+    to->refused += from->refused;
+    for (int i = 0; i < FAULT_COUNT; i++)
+        to->faults[i] += from->faults[i];
+    for (int i = 0; i < ENDED_COUNT; i++)
+        to->ended[i] += from->ended[i];
+}
+
+uint64_t world_run(const struct history *h, struct totals *totals)
+{
+    struct world *w = calloc(1, sizeof *w);
+    uint64_t hash;
+
+    if (!w) {
+        fputs("dispatch-sim: out of memory\n", stderr);
+        exit(2);
+    }
+    world_init(w, h);
+    while (w->step < h->steps && w->to_dispatch && world_step(w))
+        ;
+    run_until_rest(w);
+    w->totals.simulated_ns = (uint64_t)(w->now - w->born);
+    add_totals(totals, &w->totals);
+    hash = w->hash;
+    world_free(w);
+    free(w);
+    return hash;
+}

@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The simulated world: one seed is one history. The real orchestrator over the real engine, in a
+ * process that dies and is started again; below it a disk that outlives it (a memory store), beside
+ * it endpoints and clients; a clock that only the world moves; and checkers that watch all of it.
+ *
+ *   main.c      the command: seeds, counts, the report
+ *   world.c     events in simulated time, one history from start to rest
+ *   process.c   the orchestrator's process: start, step, crash, restart
+ *   disk.c      the stack of stores between the orchestrator and the disk
+ *   ledger.c    what became durable, commit by commit, and whether that may be
+ *   endpoint.c  the invoker: endpoints that run functions, the network on the way there
+ *   delivery.c  what must hold of each run that is delivered
+ *   client.c    who dispatches, waits, looks and cancels
+ *   faults.c    what goes wrong, and when
+ *   script.c    what functions do;  model.c  what must come of it
+ *   trace.c     the history's lines, their hash, and how a failure is reported
+ *   plant.c     bugs on purpose, to see that the checkers see them
+ *
+ * Everything is drawn from world.rand or follows from it. What a history allocates is in its arena.
+ */
+#ifndef SIM_WORLD_H
+#define SIM_WORLD_H
+
+#include "base/arena.h"
+#include "base/heap.h"
+#include "base/id.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "base/rand.h"
+#include "orchestrator/orchestrator.h"
+#include "sim/model.h"
+#include "store/store.h"
+
+#define PARTITION      0
+#define HOSTS          4
+#define ORGS           2
+#define BATCH_CALLS    8
+#define EXPIRATION_NS  (24 * 3600 * NS_PER_S) /* of a call that names none */
+#define HEAL_LIMIT_NS  (4 * 3600 * NS_PER_S)  /* all must be done so long after the last fault */
+#define HEAL_STEPS_MAX 400000
+
+/* --- counts ----------------------------------------------------------------------------------- */
+
+enum fault {
+    FAULT_CRASH_BETWEEN, /* the process dies between two steps */
+    FAULT_CRASH_BEFORE,  /* when a commit was about to be made */
+    FAULT_CRASH_AFTER,   /* when it was made, and nobody has been told */
+    FAULT_CRASH_ZOMBIE,  /* while it is under way: it lands later, or a fence forbids it */
+    FAULT_CRASH_FENCE,   /* around a fence */
+    FAULT_CRASH_ACK,     /* right after telling a client */
+    FAULT_CRASH_RUN,     /* right after handing out a run */
+    FAULT_COMMIT_FAILED,
+    FAULT_COMMIT_LOST, /* written, and reported as failed */
+    FAULT_COMMIT_LATE, /* reported as failed, and written later unless a fence comes first */
+    FAULT_DISK_FULL,
+    FAULT_HOST_DOWN,
+    FAULT_HOST_SLOW,
+    FAULT_CLOCK_JUMP,
+    FAULT_STOP, /* a graceful stop and a restart */
+    FAULT_REQUEST_LOST,
+    FAULT_REQUEST_DOUBLED,
+    FAULT_ANSWER_LOST,
+    FAULT_ANSWER_LATE, /* to nobody: the run was given up */
+    FAULT_RUN_GIVEN_UP,
+    FAULT_TOO_LARGE,
+    FAULT_FLAKY, /* a function failed for a passing reason */
+    FAULT_INCOMPATIBLE,
+    FAULT_BAD_POLL,
+    FAULT_BAD_DISPATCH,
+    FAULT_CANCEL,
+    FAULT_COUNT,
+};
+
+enum end_count { ENDED_OK, ENDED_FAILED, ENDED_EXPIRED, ENDED_CANCELLED, ENDED_COUNT };
+
+struct totals {
+    uint64_t histories, steps, simulated_ns, commits, runs, dispatched, acknowledged, refused;
+    uint64_t faults[FAULT_COUNT];
+    uint64_t ended[ENDED_COUNT];
+};
+
+extern const char *const fault_names[FAULT_COUNT];
+
+/* --- planted bugs ----------------------------------------------------------------------------- */
+
+enum plant {
+    PLANT_NONE,
+    PLANT_LOST_CALL,
+    PLANT_DOUBLED_RESULT,
+    PLANT_EARLY_ACK,
+    PLANT_FOREIGN_RESULT,
+    PLANT_CHANGED_RESULT,
+    PLANT_HALF_BATCH,
+    PLANT_IGNORED_EPOCH,
+    PLANT_FORGOTTEN_WAKE,
+    PLANT_EARLY_TIMER,
+    PLANT_RUN_AGAIN,
+    PLANT_COUNT,
+};
+extern const char *const plant_names[PLANT_COUNT]; /* [PLANT_NONE]: "none" */
+
+/* --- calls as the ledger knows them ----------------------------------------------------------- */
+
+/* A poll that an endpoint answered with: the orchestrator may make it durable, or lose it. */
+struct sent_poll {
+    struct sent_poll *next;
+    uint32_t generation, resume; /* of the run that it answered */
+    uint64_t hash;               /* of the state, its kind included */
+    int64_t at;
+    const struct op *op; /* of a program in the record */
+    bool too_large;      /* results were cut since */
+};
+
+struct batch_request;
+
+struct record {
+    uint64_t id, parent, root, correlation_id;
+    struct record *children, *sibling;
+    struct batch_request *request; /* of a root */
+    unsigned org;
+    uint32_t parent_generation, generation, depth;
+    int64_t created, expires;
+    uint64_t made_with, input;  /* at first, and after the last durable tail call */
+    unsigned host;              /* where it runs */
+    uint32_t resumes;           /* polls committed in this generation */
+    bool known;                 /* a CALL row of it was seen */
+    bool present;               /* it has a CALL row now, */
+    bool settled;               /* which says that it is done */
+    bool done;                  /* it has a DONE row */
+    bool cancel_asked, tainted; /* tainted: a call below it was cancelled by a client */
+    uint64_t done_hash;
+    struct outcome outcome;
+    struct record *touched; /* list of the commit that is being looked at */
+    bool is_touched, is_new, is_ended;
+
+    /* What was delivered and answered. */
+    uint32_t run_generation, run_resume; /* of the last run */
+    unsigned in_flight;                  /* runs that are neither answered nor given up */
+    struct sent_poll *polls;
+    struct program *program; /* of `program_input` */
+    uint64_t failed_input;
+    unsigned failed, incompatible;
+    unsigned failures; /* in a row, since there was progress: at least so many for the engine */
+    int64_t failed_at;
+    uint64_t failed_epoch;
+};
+
+/* --- clients ---------------------------------------------------------------------------------- */
+
+enum request_state { REQUEST_SENT, REQUEST_ACKNOWLEDGED, REQUEST_UNKNOWN, REQUEST_REFUSED };
+
+struct client_call {
+    struct batch_request *request;
+    uint64_t input;
+    int64_t expiration_ns; /* 0: the default */
+    uint64_t id;           /* once acknowledged; text below */
+    char text[ID_TEXT_LEN + 1];
+    struct record *record; /* once its root is durable */
+    struct orchestrator_wait *wait;
+    bool waiting; /* a wait is with the orchestrator, or a retry of it is planned */
+    bool timed;   /* that wait may end before the call is done */
+    bool told;    /* the client has its result */
+};
+
+struct batch_request {
+    struct world *world;
+    struct batch_request *next; /* all there are */
+    unsigned org, count;
+    bool bad, inside; /* inside: orchestrator_dispatch has not returned yet */
+    enum request_state state;
+    uint64_t commit; /* that made its roots; 0: none */
+    unsigned made;   /* roots, by that commit */
+    struct client_call calls[BATCH_CALLS];
+};
+
+/* --- the world -------------------------------------------------------------------------------- */
+
+struct event {
+    struct heap_node timer;
+    void (*fire)(struct world *w, void *arg);
+    void *arg;
+};
+
+struct host {
+    int64_t down_until, slow_until;
+    bool silent; /* while down: no answer, instead of a refused connection */
+};
+
+struct process {
+    struct orchestrator *o; /* NULL: not running */
+    uint64_t serial;
+    bool dead;   /* it has crashed; what it still does goes nowhere */
+    bool ending; /* within orchestrator_destroy */
+    bool woken, stopping;
+    int64_t step_at;
+};
+
+#define TRACE_LINES 100
+#define TRACE_WIDTH 200
+
+struct world {
+    struct clock clock; /* first: the clock handed to the orchestrator */
+    int64_t now, born;
+    struct rand rand;
+    uint64_t seed, step;
+    enum plant plant;
+    bool verbose;
+    struct arena arena;
+    struct heap events;
+    struct totals totals;
+    int64_t healed_at; /* TIME_NEVER: things may go wrong still */
+
+    struct process process;
+    struct engine_config engine;
+    size_t cache_max;
+    struct invoker invoker;
+
+    struct store *disk;   /* the bare handle that keeps the data */
+    struct store *beside; /* an observed handle for commits of the dead */
+    struct store_faults faults;
+    uint64_t epoch; /* of the last fence */
+    uint64_t commits;
+    bool disk_full;
+
+    unsigned weather;    /* bits of enum fault that may happen in this history */
+    unsigned crash_odds; /* one in so many commits */
+    struct host hosts[HOSTS];
+
+    struct map records; /* id to struct record */
+    struct map inputs;  /* root input to struct client_call */
+    struct record *touched;
+    uint64_t live;
+    struct list flights; /* struct flight */
+
+    unsigned clients, to_dispatch; /* requests still to be made */
+    struct batch_request *requests;
+    uint64_t untold; /* acknowledged calls whose client has no result yet */
+
+    uint64_t hash;
+    char lines[TRACE_LINES][TRACE_WIDTH];
+    uint64_t line_count;
+};
+
+/* One history, from its seed to its rest; adds to *totals. Does not return if something fails. */
+struct history {
+    uint64_t seed, steps;
+    enum plant plant;
+    bool verbose;
+};
+uint64_t world_run(const struct history *history, struct totals *totals);
+
+/* --- world.c */
+
+void *world_alloc(struct world *w, size_t size); /* zeroed; does not fail */
+void world_at(struct world *w, int64_t when, void (*fire)(struct world *w, void *arg), void *arg);
+/* True once in n times. */
+bool world_once_in(struct world *w, uint64_t n);
+int64_t world_draw_ns(struct world *w, int64_t max_ns); /* in [1, max], short ones more likely */
+bool world_may(const struct world *w, enum fault fault);
+void world_count(struct world *w, enum fault fault);
+
+/* --- trace.c */
+
+void trace(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Reports the invariant that does not hold, with seed, step and the last lines, and exits. */
+void sim_fail(struct world *w, const char *invariant, const char *format, ...)
+    __attribute__((format(printf, 3, 4), noreturn));
+/* From now on a failed assertion is reported the same way. */
+void trace_guard(struct world *w);
+
+#define CHECK(w, condition, invariant, ...)                                                        \
+    do {                                                                                           \
+        if (!(condition))                                                                          \
+            sim_fail((w), (invariant), __VA_ARGS__);                                               \
+    } while (0)
+
+/* --- process.c */
+
+void process_start(struct world *w);
+void process_step(struct world *w);
+/* It dies now: nothing that it does from here on reaches anybody. Buried by process_step. */
+void process_die(struct world *w, enum fault how);
+void process_stop(struct world *w); /* gracefully, to be started again */
+bool process_serves(const struct world *w);
+
+/* --- disk.c */
+
+void disk_create(struct world *w);
+void disk_destroy(struct world *w);
+struct store *disk_open(struct world *w); /* the stack, for a process that starts */
+
+/* --- ledger.c */
+
+void ledger_committed(struct world *w, const struct batch *batch);
+struct record *ledger_find(struct world *w, uint64_t id);
+/* Compares the disk's rows with what was seen of them; at rest, nothing may be left over. */
+void ledger_compare(struct world *w, bool at_rest);
+/* What a result says. */
+struct outcome outcome_of(const wire_call_result *result);
+/* That somebody was told what is durable. */
+void ledger_check_told(struct world *w, const struct record *r, const struct outcome *o,
+                       const char *who);
+#define OUTCOME_TEXT 80
+const char *outcome_text(const struct outcome *o, char text[OUTCOME_TEXT]);
+
+/* --- endpoint.c, delivery.c */
+
+void endpoint_init(struct world *w);
+#define URL_MAX 64
+void endpoint_url(unsigned host, char url[URL_MAX]);
+unsigned endpoint_host(struct world *w, struct slice url);
+/* Runs of the present incarnation that are not answered, of the organization at the host. */
+unsigned endpoint_in_flight(const struct world *w, unsigned org, unsigned host);
+/* Which host an input names, where it names one. */
+static inline unsigned input_host(uint64_t input)
+{
+    return (unsigned)(input >> 8) % HOSTS;
+}
+
+struct delivery {
+    struct record *record;
+    const struct program *program;
+    struct script_state state;
+    bool first, refused; /* refused: the last poll's calls were not accepted */
+};
+/* All that must hold when a run starts; fills *d for running it. */
+void delivery_check(struct world *w, const struct orchestrator_run *run, struct delivery *d);
+void delivery_poll_sent(struct world *w, struct record *r, const wire_run_request *q,
+                        const struct op *op, uint64_t hash);
+const struct program *delivery_program(struct world *w, struct record *r, uint64_t input);
+uint64_t delivery_state_hash(struct slice bytes, bool typed);
+
+#define INPUT_TYPE "type.example/sim.Input"
+#define VALUE_TYPE "type.example/sim.Value"
+#define STATE_TYPE "type.example/sim.State"
+/* An Any that holds the number, in the arena. */
+wire_any *any_make(struct world *w, struct arena *arena, const char *type, uint64_t number);
+void *temp_alloc(struct world *w, struct arena *arena, size_t size); /* zeroed; does not fail */
+char *temp_text(struct world *w, struct arena *arena, const char *text);
+bool any_read(const wire_any *any, const char *type, uint64_t *number);
+
+/* --- client.c */
+
+extern const char *const org_names[ORGS];
+void client_init(struct world *w);
+
+/* --- faults.c */
+
+void faults_init(struct world *w);
+void faults_heal(struct world *w);
+/* Before a commit: whether, and how, the process dies of it. FAULT_COUNT: it does not. */
+enum fault faults_at_commit(struct world *w);
+
+/* --- plant.c */
+
+bool plant_strikes(struct world *w, enum plant plant, uint64_t one_in);
+/* The store that the orchestrator sees, over the one that works. */
+struct store *plant_store(struct world *w, struct store *inner);
+/* May change the request of a run. */
+void plant_request(struct world *w, const struct orchestrator_run *run);
+
+#endif
