@@ -64,7 +64,7 @@ static void remember_done(struct liar *l, const struct batch_op *op)
 /* Makes of a batch what a bug would. */
 static void falsify(struct liar *l, struct batch *to, const struct batch *from)
 {
-    bool loses = plant_strikes(l->world, PLANT_LOST_CALL, 20);
+    bool loses = plant_strikes(l->world, PLANT_LOST_CALL, 10); /* one that is new */
     size_t count = plant_strikes(l->world, PLANT_HALF_BATCH, 20) ? from->count / 2 : from->count;
 
     if (l->old && plant_strikes(l->world, PLANT_CHANGED_RESULT, 20))
@@ -73,7 +73,7 @@ static void falsify(struct liar *l, struct batch *to, const struct batch *from)
     for (size_t i = 0; i < count; i++) {
         const struct batch_op *op = &from->ops[i];
 
-        if (loses && op->table == TABLE_CALL && op->put) {
+        if (loses && op->table == TABLE_CALL && op->put && !ledger_find(l->world, op->key)) {
             loses = false;
             continue;
         }

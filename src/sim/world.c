@@ -165,7 +165,8 @@ static bool world_step(struct world *w)
 
 static bool all_done(const struct world *w)
 {
-    return w->live == 0 && w->untold == 0 && w->to_dispatch == 0;
+    return w->live == 0 && w->untold == 0 && w->to_dispatch == 0 && process_serves(w) &&
+           orchestrator_ready(w->process.o) && !w->process.stopping;
 }
 
 static void run_until_rest(struct world *w)
