@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The client against raw sockets that answer by the book, or not; and against the server. */
+/* The client against raw sockets that answer by the book, or not; and against the server.
+ * long: most of it is rows of responses, and every test stands on the same small world. */
 #include "net/testing.h"
 
 enum { HOLD_MAX = 400 };
@@ -160,6 +161,7 @@ static void sends_what_it_is_told(void **state)
     peer_close(&p);
 }
 
+/* long: the rows are half of it. */
 static void reads_every_kind_of_response(void **state)
 {
     static const struct {
