@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# names_test.sh LIBRARY HEADER GCD_NAMES: the shared library exports what its header declares, all of
-# it and nothing else, and no name of Grand Central Dispatch's; its soname is that of its ABI.
+# names_test.sh LIBRARY HEADER GCD_NAMES: the shared library exports what its header declares, all
+# of it and nothing else, and no name of Grand Central Dispatch's; its soname is that of its ABI.
 set -eu
 
 library=$1 header=$2 gcd=$3
@@ -15,7 +15,8 @@ fail() {
     failures=$((failures + 1))
 }
 
-nm -D --defined-only "$library" | sed 's/.* //; s/@.*//' | grep -v '^DISPATCH_SDK_' | sort >"$tmp/exported"
+nm -D --defined-only "$library" | sed 's/.* //; s/@.*//' | grep -v '^DISPATCH_SDK_' |
+    sort >"$tmp/exported"
 # A declaration begins with the macro; the name is the word before its first parenthesis.
 grep -v '^#' "$header" | tr '\n' ' ' | grep -o 'DISPATCH_SDK_API [^;{]*;' |
     sed 's/DISPATCH_SDK_API //; s/ *(.*//; s/.*[ *]//' | sort >"$tmp/declared"
