@@ -1,0 +1,150 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# Does what is installed serve a stranger? The build is installed under a temporary directory, and
+# only that is used: by pkg-config, by compilers, by man.
+#
+# usage: install_test.sh BUILD SOURCE files|c|c++
+#   files  what is there: the command, names in the libraries, pages
+#   c, c++ programs of tests/install, linked with the shared and with the static library
+# environment: MESON, CC, CXX
+set -eu
+build=$1 tests=$2/tests what=$3
+
+dir=$(mktemp -d)
+log=$build/meson-logs/install-log.txt # what `ninja uninstall` goes by: it is left as it was
+[ ! -f "$log" ] || cp "$log" "$dir/install-log"
+restore() {
+    if [ -f "$dir/install-log" ]; then cp "$dir/install-log" "$log"; else rm -f "$log"; fi
+    rm -rf "$dir"
+}
+trap restore EXIT
+
+fail() {
+    echo "FAILED: $*" >&2
+    exit 1
+}
+
+root=$dir/root
+$MESON install -C "$build" --no-rebuild --destdir "$root" >"$dir/out" 2>&1 || {
+    cat "$dir/out" >&2
+    fail 'meson install'
+}
+pc=$(find "$root" -name dispatch-sdk.pc)
+[ -n "$pc" ] || fail 'there is no dispatch-sdk.pc'
+export PKG_CONFIG_PATH="${pc%/*}" PKG_CONFIG_SYSROOT_DIR="$root"
+variable() { pkg-config --variable="$1" dispatch-sdk; }
+libdir=$root$(variable libdir | sed "s|^$root||")
+prefix=$root$(variable prefix | sed "s|^$root||")
+header=$prefix/include/dispatch_sdk.h
+shared=$libdir/libdispatch_sdk.so
+static=$libdir/libdispatch_sdk.a
+
+# --- What is there --------------------------------------------------------------------------------
+
+# What the header says it gives away, asked of the compiler.
+declared() {
+    $CC -E -P "$header" | tr '\n' ' ' | sed 's/;/;\n/g' |
+        sed -n 's/.*visibility("default")))[^(]*[ *]\([a-z0-9_]*\)(.*/\1/p' | sort -u
+}
+
+# same WHAT FILE FILE: the two lists, sorted, are one
+same() {
+    diff "$2" "$3" >"$dir/diff" || {
+        cat "$dir/diff" >&2
+        fail "$1"
+    }
+}
+
+check_names() {
+    declared >"$dir/declared"
+    [ "$(wc -l <"$dir/declared")" -gt 50 ] || fail 'too few declarations are read off the header'
+    nm -D --defined-only "$shared" | awk '$2 != "A" { sub(/@.*/, "", $3); print $3 }' |
+        sort -u >"$dir/exported"
+    nm -g --defined-only "$static" | awk 'NF == 3 { print $3 }' | sort -u >"$dir/archived"
+    same 'the shared library gives away other names than the header declares' \
+        "$dir/declared" "$dir/exported"
+    same 'the static library gives away other names than the header declares' \
+        "$dir/declared" "$dir/archived"
+    if grep -v '^dispatch_' "$dir/declared" >&2; then
+        fail 'these names do not begin with dispatch_'
+    fi
+
+    grep -v '^#' "$tests/install/gcd-names" >"$dir/gcd"
+    echo dispatch_async | grep -qxEf "$dir/gcd" || fail 'the list of GCD names is of no use'
+    grep -oE '\bdispatch_[a-z0-9_]+' "$header" | sort -u >"$dir/words"
+    if grep -xEf "$dir/gcd" "$dir/words" >&2; then
+        fail 'these names are taken by Grand Central Dispatch'
+    fi
+}
+
+check_soname() {
+    readelf -d "$shared" >"$dir/dynamic"
+    grep -q 'SONAME.*\[libdispatch_sdk\.so\.0\]' "$dir/dynamic" || fail 'the soname is not .so.0'
+    [ -e "$shared.0" ] || fail 'there is no libdispatch_sdk.so.0'
+}
+
+# Every name of the header that is for applications has a page: in what man shows for it there is a
+# line with the name itself.
+check_pages() {
+    man1=$(find "$root" -name dispatch.1)
+    [ -n "$man1" ] || fail 'dispatch has no manual page'
+    man3=$(dirname "$man1")/../man3
+    grep -oE '\b(struct|enum) dispatch_[a-z0-9_]+' "$header" | sed 's/.* //' >"$dir/names"
+    sed -n 's/^#define \(DISPATCH_REGISTER[A-Z_]*\).*/\1/p' "$header" >>"$dir/names"
+    cat "$dir/declared" >>"$dir/names"
+    sort -u "$dir/names" | grep -v '_$' >"$dir/public"
+    while read -r name; do
+        page=$man3/$name.3
+        [ -f "$page" ] || fail "$name has no manual page"
+        other=$(sed -n '1s/^\.so man3/.so /p' "$page")
+        [ -z "$other" ] || page=$man3/${other#.so /}
+        grep -q "\\b$name\\b" "$page" || fail "the manual page of $name does not mention it"
+    done <"$dir/public"
+    echo "$(wc -l <"$dir/public") symbols have pages"
+}
+
+check_command() {
+    "$prefix/bin/dispatch" version >"$dir/out" || fail 'the installed dispatch does not run'
+    [ "$(cat "$dir/out")" = "$(pkg-config --modversion dispatch-sdk)" ] ||
+        fail "dispatch version is not dispatch-sdk's: $(cat "$dir/out")"
+}
+
+# --- Programs -------------------------------------------------------------------------------------
+
+# program COMPILER... SOURCE: compiled, linked in both ways, run
+program() {
+    # shellcheck disable=SC2046 # words are wanted
+    "$@" -o "$dir/shared" $(pkg-config --cflags --libs dispatch-sdk) || fail "$* (shared)"
+    LD_LIBRARY_PATH=$libdir "$dir/shared" || fail "$* (shared) ended with $?"
+    readelf -d "$dir/shared" | grep -q 'NEEDED.*libdispatch_sdk\.so\.0' ||
+        fail "$*: not linked with the shared library"
+
+    libs=$(pkg-config --static --libs dispatch-sdk |
+        sed 's/-ldispatch_sdk/-l:libdispatch_sdk.a/')
+    # shellcheck disable=SC2046,SC2086 # words are wanted
+    "$@" -o "$dir/static" $(pkg-config --cflags dispatch-sdk) $libs || fail "$* (static)"
+    "$dir/static" || fail "$* (static) ended with $?"
+    if readelf -d "$dir/static" | grep -q 'NEEDED.*dispatch'; then
+        fail "$*: linked with the shared library in spite of all"
+    fi
+}
+
+# shellcheck disable=SC2086 # words are wanted
+case $what in
+files)
+    check_command
+    check_soname
+    check_names
+    check_pages
+    ;;
+c) program $CC -std=c11 -Wall -Wextra -Wpedantic -Werror "$tests/install/app.c" ;;
+c++)
+    command -v ${CXX%% *} >/dev/null || {
+        echo 'no C++ compiler: nothing tried'
+        exit 77
+    }
+    program $CXX -std=c++17 -Wall -Wextra -Wpedantic -Werror "$tests/install/app.cc"
+    ;;
+*) fail "no part $what" ;;
+esac
