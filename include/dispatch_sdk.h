@@ -587,10 +587,11 @@ DISPATCH_SDK_API int dispatch_client_dispatch(struct dispatch_client *client,
                                               struct dispatch_failure *failure);
 
 /*
- * Waits for the result of a call, by its id, for at most timeout_ms (negative: as long as it
- * takes): CODE_DEADLINE_EXCEEDED then. While the API cannot be reached, or is restarting, it goes
- * on trying. CODE_NOT_FOUND: the API knows no such call. A call that failed is no failure here: 0
- * is returned, and result->error says why. The result is the caller's: dispatch_result_free.
+ * Waits for the result of a call, by its id, for timeout_ms (negative: as long as it takes; a
+ * server that does not answer may make it a second more): CODE_DEADLINE_EXCEEDED then. While the
+ * API cannot be reached, or is restarting, it goes on trying. CODE_NOT_FOUND: the API knows no such
+ * call. A call that failed is no failure here: 0 is returned, and result->error says why. The
+ * result is the caller's: dispatch_result_free.
  */
 DISPATCH_SDK_API int dispatch_client_wait(struct dispatch_client *client, const char *dispatch_id,
                                           int64_t timeout_ms, struct dispatch_result *result,
@@ -657,7 +658,7 @@ struct dispatch_run_options {
  * serving. The result's error tells what went wrong on the way, too: type "Configuration" before
  * anything was dispatched, "Client" when dispatching or waiting failed. Waiting survives restarts
  * of the orchestrator, and ends soon after the call's expiration. Free the result with
- * dispatch_result_free.
+ * dispatch_result_free. One at a time a registry, which is lent client and endpoint meanwhile.
  */
 DISPATCH_SDK_API struct dispatch_result dispatch_run(struct dispatch_call call);
 DISPATCH_SDK_API struct dispatch_result

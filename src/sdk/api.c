@@ -17,6 +17,7 @@ enum {
     BACKOFF_FIRST_MS = 50,
     BACKOFF_LAST_MS = 2000,
     WAIT_MARGIN_MS = 10000, /* beyond the time that the server was asked to hold */
+    LAST_MARGIN_MS = 1000,  /* the same, when the caller's own time is up then */
     WAIT_PAUSE_MS = 50,     /* before asking a server again that answers at once, undone */
     TARGET_MAX = 2048,
     RESULT_MEMORY_MAX = 256 << 20,
@@ -319,10 +320,13 @@ static void send_wait(struct dispatch_operation *operation)
     wire_duration hold = GOOGLE__PROTOBUF__DURATION__INIT;
     int64_t hold_ns = SDK_WAIT_HOLD_MS * NS_PER_MS;
     int64_t now = now_ns();
+    uint32_t margin_ms = WAIT_MARGIN_MS;
     struct blob *body;
 
-    if (operation->deadline_ns - now < hold_ns)
+    if (operation->deadline_ns - now < hold_ns) {
         hold_ns = operation->deadline_ns > now ? operation->deadline_ns - now : 0;
+        margin_ms = LAST_MARGIN_MS;
+    }
     wire_set_duration(&hold, hold_ns);
     message.dispatch_id = operation->id;
     message.max_wait = &hold;
@@ -331,7 +335,7 @@ static void send_wait(struct dispatch_operation *operation)
         sdk_operation_fail(operation, CODE_RESOURCE_EXHAUSTED, "out of memory");
         return;
     }
-    send_request(operation, WAIT_PATH, body, (uint32_t)(hold_ns / NS_PER_MS) + WAIT_MARGIN_MS,
+    send_request(operation, WAIT_PATH, body, (uint32_t)(hold_ns / NS_PER_MS) + margin_ms,
                  on_waited);
     blob_unref(body);
 }

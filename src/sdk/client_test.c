@@ -17,7 +17,6 @@ struct step {
 
 struct api {
     struct http_server server;
-    pthread_mutex_t lock;
     pthread_cond_t asked;
     const struct step *steps;
     size_t step_count, at;
@@ -105,12 +104,10 @@ static struct http_answer on_request(void *arg, const struct http_message *reque
     struct api *api = arg;
     const struct step *step;
 
-    pthread_mutex_lock(&api->lock);
     look_at(api, request);
     step = &api->steps[api->at < api->step_count ? api->at : api->step_count - 1];
     api->at++;
     pthread_cond_broadcast(&api->asked);
-    pthread_mutex_unlock(&api->lock);
     answer.status = step->status;
     answer.content_type = step->json ? "application/json" : "application/proto";
     if (step->json) {
@@ -127,7 +124,6 @@ static struct http_answer on_request(void *arg, const struct http_message *reque
 static void api_start(struct api *api, const struct step *steps, size_t count)
 {
     *api = (struct api){.steps = steps, .step_count = count};
-    pthread_mutex_init(&api->lock, NULL);
     pthread_cond_init(&api->asked, NULL);
     api->server.handle = on_request;
     api->server.arg = api;
@@ -170,6 +166,7 @@ static void test_dispatch(void **state)
     assert_int_equal(ids.count, 2);
     assert_string_equal(ids.id[0], "id-1");
     assert_string_equal(ids.id[1], "id-2");
+    http_sync(&api.server);
     assert_int_equal(api.calls, 2);
     assert_non_null(
         strstr(api.head, "POST /dispatch.sdk.v1.DispatchService/Dispatch HTTP/1.1\r\n"));
@@ -188,6 +185,7 @@ static void test_dispatch(void **state)
     assert_string_equal(failure.message, "a call to 'f' has no endpoint");
     assert_int_equal(dispatch_client_dispatch(client, NULL, 0, &ids, NULL), 0);
     assert_int_equal(ids.count, 0);
+    http_sync(&api.server);
     assert_int_equal(api.at, 2); /* no request for no calls, nor for a bad one */
     dispatch_client_destroy(client);
     http_stop(&api.server);
@@ -206,6 +204,7 @@ static void dispatch_fails(const struct step *step, const char *key, int code, c
     assert_int_equal(failure.code, code);
     assert_int_equal(failure.http_status, step->status);
     assert_non_null(strstr(failure.message, message));
+    http_sync(&api.server);
     assert_int_equal(api.at, 1); /* sent once */
     dispatch_client_destroy(client);
     http_stop(&api.server);
@@ -327,6 +326,7 @@ static void test_wait(void **state)
     api_start(&api, steps, 5);
     client = client_of(&api, "k");
     assert_int_equal(dispatch_client_wait(client, "the-id", -1, &result, NULL), 0);
+    http_sync(&api.server);
     assert_int_equal(api.at, 5);
     assert_string_equal(api.id, "the-id");
     assert_int_equal(result.status, DISPATCH_OK);
@@ -359,10 +359,12 @@ static void test_wait_failures(void **state)
     assert_int_equal(result.error->status, DISPATCH_NOT_FOUND);
     dispatch_result_free(&result);
     api.steps = unknown;
+    http_sync(&api.server);
     assert_int_equal(dispatch_client_wait(client, "x", -1, &result, &failure),
                      DISPATCH_CODE_NOT_FOUND);
     assert_string_equal(failure.message, "no call");
     api.steps = slow;
+    http_sync(&api.server);
     assert_int_equal(dispatch_client_wait(client, "x", 1, &result, &failure),
                      DISPATCH_CODE_DEADLINE_EXCEEDED);
     assert_non_null(strstr(failure.message, "call x is not done after"));
@@ -374,10 +376,10 @@ static void test_wait_failures(void **state)
 
 static void wait_until_asked(struct api *api)
 {
-    pthread_mutex_lock(&api->lock);
+    pthread_mutex_lock(&api->server.lock);
     while (api->at == 0)
-        pthread_cond_wait(&api->asked, &api->lock);
-    pthread_mutex_unlock(&api->lock);
+        pthread_cond_wait(&api->asked, &api->server.lock);
+    pthread_mutex_unlock(&api->server.lock);
 }
 
 static void test_abandoning(void **state)

@@ -106,7 +106,8 @@ struct http_server {
     int fd;
     uint16_t port;
     pthread_t thread;
-    /* Called on a thread of the connection; the answer's body is freed. */
+    pthread_mutex_t lock;
+    /* Called on a thread of the connection, under the lock; the answer's body is freed. */
     struct http_answer (*handle)(void *arg, const struct http_message *request);
     void *arg;
 };
@@ -125,7 +126,9 @@ static inline void *http_serve_one(void *arg)
     char head[256];
 
     if (http_read(connection->fd, &request)) {
+        pthread_mutex_lock(&server->lock);
         answer = server->handle(server->arg, &request);
+        pthread_mutex_unlock(&server->lock);
         snprintf(head, sizeof head,
                  "HTTP/1.1 %d X\r\ncontent-type: %s\r\ncontent-length: %zu\r\n"
                  "connection: close\r\n\r\n",
@@ -177,13 +180,23 @@ static inline void http_start(struct http_server *server, uint16_t port)
     assert_int_equal(listen(server->fd, 64), 0);
     assert_int_equal(getsockname(server->fd, (struct sockaddr *)&address, &len), 0);
     server->port = ntohs(address.sin_port);
+    pthread_mutex_init(&server->lock, NULL);
     assert_int_equal(pthread_create(&server->thread, NULL, http_serve, server), 0);
+}
+
+/* Puts what the caller did before, and does after, in order with what the handler did and will do.
+ */
+static inline void http_sync(struct http_server *server)
+{
+    pthread_mutex_lock(&server->lock);
+    pthread_mutex_unlock(&server->lock);
 }
 
 static inline void http_stop(struct http_server *server)
 {
     shutdown(server->fd, SHUT_RDWR);
     pthread_join(server->thread, NULL);
+    pthread_mutex_destroy(&server->lock);
     close(server->fd);
 }
 

@@ -214,13 +214,16 @@ static void test_dispatch_run(void **state)
         assert_true(dispatch_as_int(result.output, &number));
         assert_int_equal(number, 8);
         assert_string_equal(result.dispatch_id, "the-id");
+        http_sync(&o.server);
         assert_non_null(strstr(o.endpoint, "http://127.0.0.1:"));
         dispatch_result_free(&result);
         dispatch_response_free(&o.response);
+        http_sync(&o.server);
     }
     result = dispatch_run(dispatch_to("doubles", dispatch_string("x")));
     assert_int_equal(result.status, DISPATCH_INVALID_ARGUMENT);
     assert_string_equal(result.error->type, "NoNumber");
+    http_sync(&o.server);
     dispatch_result_free(&result);
     dispatch_response_free(&o.response);
     result = dispatch_run(dispatch_to("no-function", dispatch_null()));
