@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# The demo: counts the words of a folder of text, one durable call a file, and kills the orchestrator
-# with SIGKILL in the middle. Then it starts it again, and compares the totals with what `sort | uniq
-# -c` says of the same files.
+# The demo: counts the words of a folder of text, one durable call a file, and kills the
+# orchestrator with SIGKILL in the middle. Then it starts it again, and compares the totals with
+# what `sort | uniq -c` says of the same files.
 #
 # usage: demo.sh [FOLDER]      (default: what Debian packages say of themselves, /usr/share/doc)
 set -eu
@@ -66,7 +66,8 @@ while read -r line <&4; do
             say "3. SIGKILL to the orchestrator, in the middle"
             echo "pid $killed is dead"
             start 2
-            recovered=$(sed -n 's/.* msg="opened" .*live_calls=\([0-9]*\).*/\1/p' "$dir/server.2.log")
+            recovered=$(sed -n 's/.* msg="opened" .*live_calls=\([0-9]*\).*/\1/p' \
+                "$dir/server.2.log")
             say "4. The orchestrator again, pid $server, on the same file"
             echo "it found $recovered calls that were not done, and goes on"
         fi
