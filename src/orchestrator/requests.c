@@ -288,7 +288,8 @@ void orchestrator_cancel(struct orchestrator *o, struct slice org, struct slice 
 
     if (!code)
         code = request_id(o, text, &id, &err);
-    if (!code && engine_find(o->engine, id, &row)) {
+    /* A call whose end is not durable yet may live again after a crash: the committed rows say. */
+    if (!code && engine_find(o->engine, id, &row) && row.state != CALL_DONE) {
         code = slice_eq(row.org, org) ? cancel_live(o, id, done, arg, &err)
                                       : request_not_known(&err, text);
     } else if (!code) {
