@@ -318,7 +318,9 @@ static void run_invoke(struct run *r)
     struct engine_run info;
     struct error err = {0};
 
-    if (r->cancelled || !run_counts(r) || !engine_run_info(o->engine, r->call, r->attempt, &info)) {
+    /* It may have expired while its parts were read: no attempt then, and the engine ends it. */
+    if (r->cancelled || !run_counts(r) || !engine_run_info(o->engine, r->call, r->attempt, &info) ||
+        info.row.expires <= clock_now(o->options.clock)) {
         run_end_gone(r);
         return;
     }
