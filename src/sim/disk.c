@@ -8,6 +8,10 @@
  *   observer  tells the ledger of each commit that was made
  *   memory    the data, which outlives every process
  *
+ * What the store is asked may take a while: then the orchestrator's poll of the store brings
+ * nothing (the program is linked with a poll of ours in between), and the world goes on, with a
+ * commit under way that nobody knows the outcome of.
+ *
  * A commit of a dying process may be under way still: its copy lands later through an observer of
  * its own, or is refused, if the next process has fenced meanwhile.
  */
@@ -15,6 +19,7 @@
 #include <stdlib.h>
 
 #include "sim/world.h"
+#include "store/async.h"
 
 struct layer {
     struct store store;
@@ -52,6 +57,34 @@ static void layer_close(struct store *store)
 static int layer_open_reader(struct store *store, struct store **reader, struct error *err)
 {
     return store_open_reader(layer_of(store)->inner, reader, err);
+}
+
+/* --- slowness --------------------------------------------------------------------------------- */
+
+static bool slow; /* for store_async_poll, which knows no world */
+
+size_t __real_store_async_poll(struct store_async *async);
+size_t __wrap_store_async_poll(struct store_async *async);
+
+size_t __wrap_store_async_poll(struct store_async *async)
+{
+    return slow ? 0 : __real_store_async_poll(async);
+}
+
+static void slow_no_more(struct world *w, void *arg)
+{
+    (void)arg;
+    slow = false;
+    w->process.step_at = w->now;
+}
+
+void disk_maybe_slow(struct world *w)
+{
+    if (slow || !world_may(w, FAULT_DISK_SLOW) || !world_once_in(w, 10))
+        return;
+    slow = true;
+    world_count(w, FAULT_DISK_SLOW);
+    world_at(w, w->now + world_draw_ns(w, 4 * NS_PER_S), slow_no_more, NULL);
 }
 
 /* --- observer --------------------------------------------------------------------------------- */
@@ -231,6 +264,7 @@ void disk_create(struct world *w)
 
 void disk_destroy(struct world *w)
 {
+    slow = false;
     store_close(w->beside);
     store_close(w->disk);
 }

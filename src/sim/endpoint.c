@@ -402,7 +402,9 @@ static void answer_transport(struct flight *f)
     for (struct sent_poll *p = r->polls; p && f->too_large; p = p->next)
         p->too_large = true;
     note_answer(f);
+    f->world->process.failing = true;
     orchestrator_run_failed(let_go(f), &failure);
+    f->world->process.failing = false;
 }
 
 static void answer_response(struct flight *f)
@@ -413,7 +415,9 @@ static void answer_response(struct flight *f)
     arena_init(&arena, TEMP_MAX);
     respond(f, &arena, &response);
     note_answer(f);
+    f->world->process.failing = f->verdict == VERDICT_FAILS;
     orchestrator_run_answered(let_go(f), &response);
+    f->world->process.failing = false;
     arena_reset(&arena);
 }
 

@@ -212,6 +212,7 @@ static void take_done(struct world *w, const struct batch_op *op)
     take_row(w, r, &row);
     r->done = r->is_ended = true;
     r->done_hash = hash;
+    r->ended = row.done;
     r->outcome = outcome_of_row(w, &row, &result);
     w->live--;
 }
@@ -315,6 +316,8 @@ static void judge_end(struct world *w, const struct record *r)
         judge_cancelled(w, r);
         return;
     }
+    CHECK(w, r->ended < r->expires, "no answer counts after the expiration",
+          "call %" PRIu64 " ended %" PRId64 " ns later", r->id, r->ended - r->expires);
     if (r->tainted)
         return;
     model_predict(r->made_with, &predicted);

@@ -21,8 +21,11 @@ static void on_trace(void *arg, const char *line)
 {
     struct world *w = arg;
 
-    if (!w->process.dead)
-        trace(w, "%s", line);
+    if (w->process.dead)
+        return;
+    trace(w, "%s", line);
+    CHECK(w, w->process.failing || !strstr(line, "-> waiting: retry"),
+          "only what failed is retried", "%s", line);
 }
 
 void process_start(struct world *w)
@@ -98,6 +101,7 @@ void process_step(struct world *w)
 {
     struct process *p = &w->process;
 
+    disk_maybe_slow(w);
     for (unsigned i = 0; p->o && !p->dead; i++) {
         CHECK(w, i < STEPS_AT_ONCE_MAX, "the orchestrator comes to rest",
               "%u steps at one moment, and still it wants another", i);

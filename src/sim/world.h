@@ -54,8 +54,10 @@ enum fault {
     FAULT_COMMIT_LOST, /* written, and reported as failed */
     FAULT_COMMIT_LATE, /* reported as failed, and written later unless a fence comes first */
     FAULT_DISK_FULL,
+    FAULT_DISK_SLOW, /* what the store is asked takes a while; the world goes on */
     FAULT_HOST_DOWN,
     FAULT_HOST_SLOW,
+    FAULT_LATE_WAKE, /* the orchestrator is woken later than it asked */
     FAULT_CLOCK_JUMP,
     FAULT_STOP, /* a graceful stop and a restart */
     FAULT_REQUEST_LOST,
@@ -130,6 +132,7 @@ struct record {
     bool done;                  /* it has a DONE row */
     bool cancel_asked, tainted; /* tainted: a call below it was cancelled by a client */
     uint64_t done_hash;
+    int64_t ended; /* when, as its row says */
     struct outcome outcome;
     struct record *touched; /* list of the commit that is being looked at */
     bool is_touched, is_new, is_ended;
@@ -193,6 +196,7 @@ struct process {
     bool dead;   /* it has crashed; what it still does goes nowhere */
     bool ending; /* within orchestrator_destroy */
     bool woken, stopping;
+    bool failing; /* it is being told of a run that failed for a passing reason */
     int64_t step_at;
 };
 
@@ -221,7 +225,6 @@ struct world {
     struct store_faults faults;
     uint64_t epoch; /* of the last fence */
     uint64_t commits;
-    bool disk_full;
 
     unsigned weather;    /* bits of enum fault that may happen in this history */
     unsigned crash_odds; /* one in so many commits */
@@ -233,7 +236,7 @@ struct world {
     uint64_t live;
     struct list flights; /* struct flight */
 
-    unsigned clients, to_dispatch; /* requests still to be made */
+    unsigned to_dispatch; /* requests still to be made */
     struct batch_request *requests;
     uint64_t untold; /* acknowledged calls whose client has no result yet */
 
@@ -289,6 +292,8 @@ bool process_serves(const struct world *w);
 void disk_create(struct world *w);
 void disk_destroy(struct world *w);
 struct store *disk_open(struct world *w); /* the stack, for a process that starts */
+/* From now on, for a while, nothing comes back from the store; perhaps. */
+void disk_maybe_slow(struct world *w);
 
 /* --- ledger.c */
 
