@@ -25,8 +25,8 @@ ln -s "$build" "$dir/build"
 awk '/^```c$/ {on = 1; next} /^```$/ {on = 0} on' "$source/README.md" >"$dir/hello.c"
 [ -s "$dir/hello.c" ] || { echo "the README has no program"; exit 1; }
 
-# The server takes a free port, and says which; the lines of the transcript are rewritten to it. It is
-# started by this script in the way the README says, as it must be told where to announce itself.
+# The server takes a free port, and says which; the lines of the transcript are rewritten to it. It
+# is started by this script in the way the README says, as it must be told where to announce itself.
 mkfifo "$dir/ready"
 start=$(grep '^\$ build/dispatch server' "$source/README.md" | sed 's/^\$ //; s/&$//')
 [ "$start" = "build/dispatch server --insecure --store memory: 2>server.log " ] ||
@@ -53,7 +53,7 @@ awk -v dir="$dir" -v address="$address" '
 count=$(cat "$dir/count")
 [ "$count" -ge 4 ] || { echo "the README has $count commands only"; exit 1; }
 
-ids() { sed 's/"[0-9a-z]\{25\}"/ID/g' "$1"; }
+ids() { awk 1 "$1" | sed 's/"[0-9a-z]\{25\}"/ID/g'; } # awk ends the last line
 cd "$dir"
 export CC="${CC-cc}"
 n=0
