@@ -46,6 +46,45 @@ static void reopen(struct world *w)
     assert_true(orchestrator_ready(w->o));
 }
 
+static struct orchestrator_wait *call_f(struct world *w, struct got *got)
+{
+    wire_call call = DISPATCH__SDK__V1__CALL__INIT;
+
+    call.endpoint = (char *)ENDPOINT;
+    call.function = (char *)"f";
+    return orchestrator_call(w->o, slice_str(TEST_ORG), &call, -1, got_info, got);
+}
+
+static void a_caller_learns_whether_its_call_was_accepted(void **state)
+{
+    struct world *w = *state;
+    struct got refused = {0}, accepted = {0};
+    struct reply reply = {0};
+    char id[ID_TEXT_LEN + 1];
+
+    w->faults.fail_commit_in = 1;
+    assert_non_null(call_f(w, &refused));
+    world_settle(w);
+    assert_int_equal(refused.count, 1);
+    assert_int_equal(refused.error.code, CODE_UNAVAILABLE);
+    assert_null(strstr(refused.error.message, "was accepted"));
+    reopen(w);
+    assert_int_equal(w->run_count, 0);
+    snprintf(id, sizeof id, "%s", orchestrator_wait_id(call_f(w, &accepted)));
+    world_settle(w);
+    w->faults.fail_commit_in = 1;
+    world_ask(w, "another", NULL, &reply);
+    world_settle(w);
+    assert_int_equal(accepted.count, 1);
+    assert_int_equal(accepted.error.code, CODE_UNAVAILABLE);
+    assert_non_null(strstr(accepted.error.message, "was accepted"));
+    assert_non_null(strstr(accepted.error.message, id));
+    reopen(w);
+    answer_ok(world_take_run(w), "done");
+    world_settle(w);
+    world_expect(w, id, STATUS_OK, "done");
+}
+
 static void a_commit_that_fails_is_not_acknowledged(void **state)
 {
     struct world *w = *state;
@@ -417,6 +456,7 @@ static void the_log_tells_the_story(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(a_caller_learns_whether_its_call_was_accepted),
         TEST(a_commit_that_fails_is_not_acknowledged),
         TEST(a_commit_of_unknown_outcome_may_have_landed),
         TEST(a_commit_that_comes_late_does_not_land),

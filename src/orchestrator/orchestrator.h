@@ -121,7 +121,15 @@ void orchestrator_get(struct orchestrator *o, struct slice org, struct slice id,
 struct orchestrator_wait *orchestrator_wait(struct orchestrator *o, struct slice org,
                                             struct slice id, int64_t max_wait_ns,
                                             orchestrator_got *done, void *arg);
-/* Given up before its callback came: it will not come. */
+/* Creates a root and waits for it, in one: answered as by orchestrator_wait. max_wait_ns counts
+ * from when it is durable; 0: answered then. Once it is durable, an error's message names the call,
+ * which goes on. NULL if the callback came within the call. */
+struct orchestrator_wait *orchestrator_call(struct orchestrator *o, struct slice org,
+                                            const wire_call *call, int64_t max_wait_ns,
+                                            orchestrator_got *done, void *arg);
+/* The id of the call waited for; lives as long as the wait. */
+const char *orchestrator_wait_id(const struct orchestrator_wait *wait);
+/* Given up before its callback came: it will not come. A call that it made goes on. */
 void orchestrator_wait_cancel(struct orchestrator_wait *wait);
 
 /* Ends a live call and its tree as cancelled; `done` when that is durable. */

@@ -381,6 +381,85 @@ static void waits_that_cannot_be(void **state)
     assert_int_equal(got.error.code, CODE_NOT_FOUND);
 }
 
+static struct orchestrator_wait *call_f(struct world *w, int64_t max_wait_ns, struct got *got)
+{
+    wire_call call = DISPATCH__SDK__V1__CALL__INIT;
+
+    call.endpoint = (char *)ENDPOINT;
+    call.function = (char *)"f";
+    return orchestrator_call(w->o, slice_str(TEST_ORG), &call, max_wait_ns, got_info, got);
+}
+
+static void dispatch_and_wait_are_one_request(void **state)
+{
+    struct world *w = *state;
+    struct got done = {0}, at_once = {0}, late = {0}, kept;
+    struct orchestrator_wait *wait = call_f(w, -1, &done);
+    char id[ID_TEXT_LEN + 1];
+
+    assert_non_null(wait);
+    snprintf(id, sizeof id, "%s", orchestrator_wait_id(wait));
+    assert_int_equal(w->run_count, 0); /* not durable yet */
+    world_settle(w);
+    assert_int_equal(done.count, 0);
+    answer_ok(world_take_run(w), "done");
+    world_settle(w);
+    assert_int_equal(done.count, 1);
+    assert_string_equal(done.output, "done");
+    assert_string_equal(done.id, id);
+    /* Time that is over at once is over when the call is durable: then it can be looked up. */
+    call_f(w, 0, &at_once);
+    assert_int_equal(at_once.count, 0);
+    world_settle(w);
+    assert_int_equal(at_once.count, 1);
+    assert_int_equal(at_once.error.code, 0);
+    assert_false(at_once.has_result);
+    world_get(w, at_once.id, &kept);
+    assert_int_equal(kept.error.code, 0);
+    call_f(w, NS_PER_S, &late);
+    world_settle(w);
+    assert_int_equal(late.count, 0);
+    world_advance(w, NS_PER_S);
+    assert_int_equal(late.count, 1);
+    assert_int_equal(late.state, DISPATCH__V1__STATE__STATE_RUNNING);
+}
+
+static void a_call_goes_on_when_its_caller_goes(void **state)
+{
+    struct world *w = *state;
+    struct got got = {0};
+    char early[ID_TEXT_LEN + 1], later[ID_TEXT_LEN + 1];
+    struct orchestrator_wait *wait = call_f(w, -1, &got);
+
+    snprintf(early, sizeof early, "%s", orchestrator_wait_id(wait));
+    orchestrator_wait_cancel(wait); /* before the commit */
+    wait = call_f(w, -1, &got);
+    snprintf(later, sizeof later, "%s", orchestrator_wait_id(wait));
+    world_settle(w);
+    orchestrator_wait_cancel(wait); /* behind it */
+    answer_ok(world_take_run(w), "one");
+    answer_ok(world_take_run(w), "two");
+    world_settle(w);
+    assert_int_equal(got.count, 0);
+    world_expect(w, early, STATUS_OK, "one");
+    world_expect(w, later, STATUS_OK, "two");
+}
+
+static void a_call_that_cannot_be_is_refused(void **state)
+{
+    struct world *w = *state;
+    wire_call call = DISPATCH__SDK__V1__CALL__INIT;
+    struct got got = {0};
+
+    call.function = (char *)"f";
+    assert_null(orchestrator_call(w->o, slice_str(TEST_ORG), &call, -1, got_info, &got));
+    assert_int_equal(got.count, 1);
+    assert_int_equal(got.error.code, CODE_INVALID_ARGUMENT);
+    orchestrator_drain(w->o);
+    assert_null(call_f(w, -1, &got));
+    assert_int_equal(got.error.code, CODE_UNAVAILABLE);
+}
+
 static void cancelling_ends_the_tree(void **state)
 {
     struct world *w = *state;
@@ -669,6 +748,9 @@ int main(void)
         TEST(whoever_waits_is_told),
         TEST(a_child_that_is_done_can_be_waited_for),
         TEST(waits_that_cannot_be),
+        TEST(dispatch_and_wait_are_one_request),
+        TEST(a_call_goes_on_when_its_caller_goes),
+        TEST(a_call_that_cannot_be_is_refused),
         TEST(cancelling_ends_the_tree),
         TEST(bad_calls_are_refused_by_name),
         TEST(an_empty_dispatch_is_fine),

@@ -5,7 +5,8 @@
  * A dispatch or a cancel is answered when the commit that records it is confirmed. A get reads
  * committed rows. A wait stands in a list until its call is done (the result then comes from the
  * cache), its time is over, or the incarnation is: then it is answered CODE_UNAVAILABLE, as whoever
- * asks again will learn what was committed.
+ * asks again will learn what was committed. A call (dispatch and wait in one) is a wait that begins
+ * before its call is durable; given up or not, the call goes on.
  *
  * Callbacks may make new requests and give up others; so each request is out of every list before
  * its callback is called.
@@ -117,10 +118,47 @@ void request_fail_pending(struct orchestrator *o, const struct error *error)
     }
 }
 
+static int check_admission(const struct orchestrator *o, struct error *err)
+{
+    int code = request_check_open(o, err);
+
+    if (!code && o->draining)
+        code = error_set(err, CODE_UNAVAILABLE, "the orchestrator is stopping");
+    return code;
+}
+
+/* Gives the calls to the engine; the answer comes when they are durable. */
+static int dispatch_specs(struct orchestrator *o, struct slice org, struct engine_spec *specs,
+                          size_t count, orchestrator_dispatched *done, void *arg, uint64_t *first,
+                          struct error *err)
+{
+    struct pending *p = calloc(1, sizeof *p);
+    int code;
+
+    if (!p)
+        return error_memory(err);
+    p->dispatched = done;
+    p->arg = arg;
+    p->count = count;
+    for (size_t i = 0; i < count; i++)
+        specs[i].correlation_id = 0;
+    code = engine_dispatch(o->engine, clock_now(o->options.clock), org, specs, count, p, &p->first,
+                           err);
+    o->dirty = true;
+    if (code) {
+        free(p);
+        return code;
+    }
+    list_append(&o->pending, &p->link);
+    *first = p->first;
+    return 0;
+}
+
 static int dispatch(struct orchestrator *o, struct slice org, const wire_dispatch_request *request,
-                    struct pending *p, struct error *err)
+                    orchestrator_dispatched *done, void *arg, struct error *err)
 {
     struct engine_spec *specs;
+    uint64_t first;
     int code;
 
     if (request->n_calls > o->limits.calls_max)
@@ -130,11 +168,7 @@ static int dispatch(struct orchestrator *o, struct slice org, const wire_dispatc
     code = call_to_specs(&o->limits, request->calls, request->n_calls, true, &specs, err);
     if (code)
         return code;
-    for (size_t i = 0; i < request->n_calls; i++)
-        specs[i].correlation_id = 0;
-    code = engine_dispatch(o->engine, clock_now(o->options.clock), org, specs, request->n_calls, p,
-                           &p->first, err);
-    o->dirty = true;
+    code = dispatch_specs(o, org, specs, request->n_calls, done, arg, &first, err);
     call_free_specs(specs, request->n_calls);
     return code;
 }
@@ -144,30 +178,17 @@ void orchestrator_dispatch(struct orchestrator *o, struct slice org,
                            void *arg)
 {
     static const wire_dispatch_response nothing = DISPATCH__SDK__V1__DISPATCH_RESPONSE__INIT;
-    struct pending *p = NULL;
     struct error err = {0};
-    int code = request_check_open(o, &err);
+    int code = check_admission(o, &err);
 
-    if (!code && o->draining)
-        code = error_set(&err, CODE_UNAVAILABLE, "the orchestrator is stopping");
     if (!code && !request->n_calls) {
         done(arg, NULL, &nothing);
         return;
     }
-    if (!code && !(p = calloc(1, sizeof *p)))
-        code = error_memory(&err);
-    if (!code) {
-        p->dispatched = done;
-        p->arg = arg;
-        p->count = request->n_calls;
-        code = dispatch(o, org, request, p, &err);
-    }
-    if (code) {
-        free(p);
+    if (!code)
+        code = dispatch(o, org, request, done, arg, &err);
+    if (code)
         done(arg, &err, NULL);
-        return;
-    }
-    list_append(&o->pending, &p->link);
 }
 
 /* --- get ---------------------------------------------------------------------------------------
@@ -318,6 +339,9 @@ struct orchestrator_wait {
     bool again;   /* the call was done meanwhile: what is being read may be old */
     bool final;   /* time is over: whatever is read is the answer */
     bool dropped; /* answered or given up, and freed when the lookup has ended */
+    /* Of a wait that dispatched its call: */
+    bool accepting, accepted; /* that is not durable yet; it is */
+    int64_t max_wait_ns;
     char org[];
 };
 
@@ -344,12 +368,12 @@ static void wait_free(struct orchestrator_wait *w)
     free(w);
 }
 
-/* Takes it out of everything; it is freed at the latest when its lookup has ended. */
+/* Takes it out of everything; it is freed when nobody is to come back to it any more. */
 static void wait_drop(struct orchestrator_wait *w)
 {
     wait_unlink(w);
     w->dropped = true;
-    if (!w->looking)
+    if (!w->looking && !w->accepting)
         wait_free(w);
 }
 
@@ -358,7 +382,14 @@ static void wait_answer(struct orchestrator_wait *w, const struct error *error,
 {
     orchestrator_got *got = w->got;
     void *arg = w->arg;
+    struct error named;
 
+    /* Whoever made a call in this very request is told its name, to ask for it again. */
+    if (error && w->accepted) {
+        error_set(&named, error->code, "call %s was accepted and goes on, ask for it by Wait: %s",
+                  w->lookup.text, error->message);
+        error = &named;
+    }
     wait_drop(w);
     got(arg, error, info);
 }
@@ -396,10 +427,10 @@ static void wait_ended(struct lookup *l)
     struct orchestrator_wait *w = (struct orchestrator_wait *)(void *)l;
 
     w->looking = false;
-    if (w->dropped)
-        wait_free(w);
-    else
+    if (!w->dropped)
         wait_judge(w);
+    else if (!w->accepting)
+        wait_free(w);
 }
 
 static struct orchestrator_wait *wait_create(struct orchestrator *o, struct slice org, uint64_t id,
@@ -439,6 +470,15 @@ static void wait_link(struct orchestrator_wait *w)
     o->wait_count++;
 }
 
+static void wait_limit(struct orchestrator_wait *w, int64_t max_wait_ns)
+{
+    struct orchestrator *o = w->lookup.o;
+
+    if (max_wait_ns > 0 && max_wait_ns != TIME_NEVER)
+        heap_set(&o->deadlines, &w->deadline, time_add(clock_now(o->options.clock), max_wait_ns));
+    w->final = max_wait_ns == 0;
+}
+
 struct orchestrator_wait *orchestrator_wait(struct orchestrator *o, struct slice org,
                                             struct slice text, int64_t max_wait_ns,
                                             orchestrator_got *done, void *arg)
@@ -466,13 +506,80 @@ struct orchestrator_wait *orchestrator_wait(struct orchestrator *o, struct slice
     w->got = done;
     w->arg = arg;
     wait_link(w);
-    if (max_wait_ns > 0 && max_wait_ns != TIME_NEVER)
-        heap_set(&o->deadlines, &w->deadline, time_add(clock_now(o->options.clock), max_wait_ns));
-    w->final = max_wait_ns == 0;
+    wait_limit(w, max_wait_ns);
     /* A live call has ENGINE_DONE still before it. Of any other the end may be durable already. */
     if (!live || row.state == CALL_DONE || w->final)
         wait_look(w);
     return w;
+}
+
+/* The call of a wait is durable, or never will be. Its time begins now: a call that nobody can look
+ * up yet cannot be shown as it is. */
+static void wait_accepted(void *arg, const struct error *error,
+                          const wire_dispatch_response *response)
+{
+    struct orchestrator_wait *w = arg;
+
+    (void)response;
+    w->accepting = false;
+    if (w->dropped) {
+        if (!w->looking)
+            wait_free(w);
+        return;
+    }
+    if (error) {
+        wait_answer(w, error, NULL);
+        return;
+    }
+    w->accepted = true;
+    wait_limit(w, w->max_wait_ns);
+    if (w->final && !w->looking)
+        wait_look(w);
+}
+
+static int call_dispatch(struct orchestrator *o, struct slice org, const wire_call *call,
+                         struct orchestrator_wait *w, uint64_t *id, struct error *err)
+{
+    struct engine_spec spec;
+    int code = call_to_spec(&o->limits, call, true, &spec, err);
+
+    if (code)
+        return code;
+    code = dispatch_specs(o, org, &spec, 1, wait_accepted, w, id, err);
+    blob_unref(spec.input);
+    return code;
+}
+
+struct orchestrator_wait *orchestrator_call(struct orchestrator *o, struct slice org,
+                                            const wire_call *call, int64_t max_wait_ns,
+                                            orchestrator_got *done, void *arg)
+{
+    struct orchestrator_wait *w = NULL;
+    struct error err = {0};
+    uint64_t id = 0;
+    int code = check_admission(o, &err);
+
+    if (!code && !(w = wait_create(o, org, 0, &err)))
+        code = err.code;
+    if (!code)
+        code = call_dispatch(o, org, call, w, &id, &err);
+    if (code) {
+        free(w);
+        done(arg, &err, NULL);
+        return NULL;
+    }
+    lookup_init(&w->lookup, o, id, slice(w->org, org.len), wait_ended);
+    w->got = done;
+    w->arg = arg;
+    w->accepting = true;
+    w->max_wait_ns = max_wait_ns;
+    wait_link(w);
+    return w;
+}
+
+const char *orchestrator_wait_id(const struct orchestrator_wait *w)
+{
+    return w->lookup.text;
 }
 
 void orchestrator_wait_cancel(struct orchestrator_wait *w)

@@ -4,6 +4,7 @@
  * functions of the orchestrator; everything else here is HTTP and Connect.
  *
  *   POST /dispatch.sdk.v1.DispatchService/Dispatch
+ *   POST /dispatch.v1.CallService/Call
  *   POST /dispatch.v1.CallService/Get
  *   POST /dispatch.v1.CallService/Wait
  *   GET  /healthz    200 as long as the loop turns

@@ -556,6 +556,91 @@ static void test_many_wait_for_one(void **state)
     }
 }
 
+static Dispatch__V1__CallInfo *called(const struct reply *reply)
+{
+    Dispatch__V1__CallResponse *response;
+
+    assert_int_equal(reply->status, 200);
+    assert_int_equal(wire_from_json(&dispatch__v1__call_response__descriptor,
+                                    slice(reply->body, reply->len), &h.arena, &response, NULL),
+                     CODE_OK);
+    assert_non_null(response->call);
+    return response->call;
+}
+
+#define CALL_FORMAT                                                                                \
+    "{\"call\":{\"endpoint\":\"%s\",\"function\":\"%s\",\"input\":" STRING_INPUT "}%s}"
+
+static void test_call(void **state)
+{
+    Dispatch__V1__CallRequest request = DISPATCH__V1__CALL_REQUEST__INIT;
+    wire_call call = DISPATCH__SDK__V1__CALL__INIT;
+    Dispatch__V1__CallResponse *response;
+    Dispatch__V1__CallInfo *info;
+    struct reply reply;
+
+    (void)state;
+    harness_post(&h, &reply, PATH_CALL, CALL_FORMAT, h.endpoint_url, "echo", "");
+    info = called(&reply);
+    assert_int_equal(info->state, DISPATCH__V1__STATE__STATE_DONE);
+    assert_string_equal(info->dispatch_id, h.run_id);
+    assert_says_hello(info->result->output);
+    call.endpoint = h.endpoint_url;
+    call.function = (char *)"echo";
+    request.call = &call;
+    ask_proto(PATH_CALL, &request, &reply);
+    assert_int_equal(wire_unpack(&dispatch__v1__call_response__descriptor,
+                                 slice(reply.body, reply.len), &h.arena, &response, NULL),
+                     CODE_OK);
+    assert_int_equal(response->call->state, DISPATCH__V1__STATE__STATE_DONE);
+}
+
+static void test_call_refused(void **state)
+{
+    struct reply reply;
+
+    (void)state;
+    harness_post(&h, &reply, PATH_CALL, "{}");
+    assert_non_null(strstr(harness_error(&reply).message, "call: it is missing"));
+    harness_post(&h, &reply, PATH_CALL, CALL_FORMAT, "ftp://x", "echo", "");
+    assert_int_equal(harness_error(&reply).code, CODE_INVALID_ARGUMENT);
+    harness_post(&h, &reply, PATH_CALL, CALL_FORMAT, h.endpoint_url, "echo",
+                 ",\"maxWait\":\"-1s\"");
+    assert_int_equal(harness_error(&reply).code, CODE_INVALID_ARGUMENT);
+    assert_int_equal(h.runs, 0);
+}
+
+/* The answer may come when the call is still under way, or its client may go: it goes on. */
+static void test_call_goes_on(void **state)
+{
+    Dispatch__V1__CallInfo *info;
+    struct net_call *call;
+    struct reply reply;
+    char body[512], id[64];
+    struct ask ask = {.path = PATH_CALL, .key = HARNESS_KEY, .body = {body, 0}};
+
+    (void)state;
+    harness_post(&h, &reply, PATH_CALL, CALL_FORMAT, h.endpoint_url, "hang", ",\"maxWait\":\"0s\"");
+    info = called(&reply);
+    assert_int_not_equal(info->state, DISPATCH__V1__STATE__STATE_DONE);
+    while (!h.hanging)
+        net_loop_run(h.loop);
+    harness_release(&h);
+    harness_wait(&h, info->dispatch_id);
+
+    ask.body.len = (size_t)snprintf(body, sizeof body, CALL_FORMAT, h.endpoint_url, "hang", "");
+    call = harness_send(&h, &ask, &reply);
+    while (!h.hanging)
+        net_loop_run(h.loop);
+    snprintf(id, sizeof id, "%s", h.run_id);
+    net_call_cancel(call);
+    assert_int_equal(reply.failure, NET_CANCELED);
+    harness_post(&h, &reply, PATH_WAIT, "{\"dispatchId\":\"%s\",\"maxWait\":\"0s\"}", id);
+    assert_non_null(strstr(reply.body, "STATE_RUNNING"));
+    harness_release(&h);
+    harness_wait(&h, id);
+}
+
 /* --- stopping -------------------------------------------------------------------------------- */
 
 static void test_stop_lets_runs_end(void **state)
@@ -652,6 +737,9 @@ int main(void)
         TEST(test_unknown_call),
         TEST(test_wait_limits),
         TEST(test_many_wait_for_one),
+        TEST(test_call),
+        TEST(test_call_refused),
+        TEST(test_call_goes_on),
         TEST(test_stop_lets_runs_end),
         cmocka_unit_test_setup_teardown(test_stop_without_grace, set_up_without_grace, tear_down),
         TEST(test_destroy_in_the_middle),

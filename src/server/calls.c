@@ -44,9 +44,11 @@ static void start_get(struct rpc *rpc, const void *message)
     orchestrator_get(rpc->api->orchestrator, rpc->org, slice_str(request->dispatch_id), got, rpc);
 }
 
+/* Wait and Call end alike: their responses are of the same shape. */
 static void waited(void *arg, const struct error *error, const Dispatch__V1__CallInfo *info)
 {
-    Dispatch__V1__WaitResponse response = DISPATCH__V1__WAIT_RESPONSE__INIT;
+    Dispatch__V1__WaitResponse wait = DISPATCH__V1__WAIT_RESPONSE__INIT;
+    Dispatch__V1__CallResponse call = DISPATCH__V1__CALL_RESPONSE__INIT;
     struct rpc *rpc = arg;
     struct error late;
 
@@ -57,36 +59,73 @@ static void waited(void *arg, const struct error *error, const Dispatch__V1__Cal
                   info->dispatch_id, (long long)(rpc->head.timeout_ns / NS_PER_MS));
         error = &late;
     }
-    response.call = (Dispatch__V1__CallInfo *)(uintptr_t)info;
-    rpc_end(rpc, error, &response);
+    wait.call = call.call = (Dispatch__V1__CallInfo *)(uintptr_t)info;
+    if (rpc->method->request == &dispatch__v1__call_request__descriptor)
+        rpc_end(rpc, error, &call);
+    else
+        rpc_end(rpc, error, &wait);
+}
+
+/* False: it was refused. */
+static bool read_max_wait(struct rpc *rpc, const wire_duration *max_wait, int64_t *max_wait_ns)
+{
+    struct error err;
+
+    *max_wait_ns = max_wait ? wire_duration_ns(max_wait) : -1;
+    if (max_wait && *max_wait_ns < 0) {
+        error_set(&err, CODE_INVALID_ARGUMENT,
+                  "max_wait is negative: leave it out to wait without a limit");
+        rpc_end(rpc, &err, NULL);
+        return false;
+    }
+    if (rpc->head.timeout_ns >= 0 && (*max_wait_ns < 0 || rpc->head.timeout_ns < *max_wait_ns)) {
+        *max_wait_ns = rpc->head.timeout_ns;
+        rpc->timeout_first = true;
+    }
+    return true;
 }
 
 static void start_wait(struct rpc *rpc, const void *message)
 {
     const Dispatch__V1__WaitRequest *request = message;
-    int64_t max_wait_ns = request->max_wait ? wire_duration_ns(request->max_wait) : -1;
     struct orchestrator_wait *wait;
-    struct error err;
+    int64_t max_wait_ns;
 
-    if (request->max_wait && max_wait_ns < 0) {
-        error_set(&err, CODE_INVALID_ARGUMENT,
-                  "max_wait is negative: leave it out to wait without a limit");
-        rpc_end(rpc, &err, NULL);
+    if (!read_max_wait(rpc, request->max_wait, &max_wait_ns))
         return;
-    }
-    if (rpc->head.timeout_ns >= 0 && (max_wait_ns < 0 || rpc->head.timeout_ns < max_wait_ns)) {
-        max_wait_ns = rpc->head.timeout_ns;
-        rpc->timeout_first = true;
-    }
     wait = orchestrator_wait(rpc->api->orchestrator, rpc->org, slice_str(request->dispatch_id),
                              max_wait_ns, waited, rpc);
     if (!rpc->over)
         rpc->wait = wait;
 }
 
+static void start_call(struct rpc *rpc, const void *message)
+{
+    const Dispatch__V1__CallRequest *request = message;
+    struct orchestrator_wait *wait;
+    int64_t max_wait_ns;
+    struct error err;
+
+    if (!request->call) {
+        error_set(&err, CODE_INVALID_ARGUMENT, "call: it is missing: say what to call");
+        rpc_end(rpc, &err, NULL);
+        return;
+    }
+    if (!read_max_wait(rpc, request->max_wait, &max_wait_ns))
+        return;
+    wait = orchestrator_call(rpc->api->orchestrator, rpc->org, request->call, max_wait_ns, waited,
+                             rpc);
+    if (rpc->over)
+        return;
+    rpc->wait = wait;
+    log_line(rpc->api->log, LOG_DEBUG, "call dispatched",
+             LOG_STR("call", orchestrator_wait_id(wait)), LOG_STR("request", rpc->request_id));
+}
+
 const struct method api_methods[] = {
     {"/dispatch.sdk.v1.DispatchService/Dispatch", &dispatch__sdk__v1__dispatch_request__descriptor,
      start_dispatch},
+    {"/dispatch.v1.CallService/Call", &dispatch__v1__call_request__descriptor, start_call},
     {"/dispatch.v1.CallService/Get", &dispatch__v1__get_request__descriptor, start_get},
     {"/dispatch.v1.CallService/Wait", &dispatch__v1__wait_request__descriptor, start_wait},
 };

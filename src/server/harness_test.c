@@ -71,6 +71,15 @@ static void parent(struct net_exchange *exchange, const wire_run_request *run)
     exit_with(exchange, run->poll_result->results[0]->output);
 }
 
+static void keep_header(const struct net_header *headers, size_t count, const char *name, char *to,
+                        size_t size)
+{
+    struct slice value = net_header_get(headers, count, name);
+
+    if (value.data)
+        snprintf(to, size, "%.*s", SLICE_FMT(value));
+}
+
 static void serve_run(void *arg, struct net_exchange *exchange, const struct net_request *request)
 {
     struct harness *h = arg;
@@ -82,6 +91,9 @@ static void serve_run(void *arg, struct net_exchange *exchange, const struct net
         wire_unpack(&dispatch__sdk__v1__run_request__descriptor, request->body, &arena, &run, NULL),
         CODE_OK);
     h->runs++;
+    snprintf(h->run_id, sizeof h->run_id, "%s", run->dispatch_id);
+    keep_header(request->headers, request->header_count, "x-request-id", h->run_request_id,
+                sizeof h->run_request_id);
     if (strcmp(run->function, "hang") == 0) {
         h->hanging = exchange;
         net_loop_stop(h->loop);
@@ -191,15 +203,6 @@ void harness_finish(struct harness *h)
 
 /* --- asking ---------------------------------------------------------------------------------- */
 
-static void keep_header(const struct net_response *response, const char *name, char *to,
-                        size_t size)
-{
-    struct slice value = net_header_get(response->headers, response->header_count, name);
-
-    if (value.data)
-        snprintf(to, size, "%.*s", SLICE_FMT(value));
-}
-
 static void replied(void *arg, const struct net_response *response)
 {
     struct reply *reply = arg;
@@ -210,11 +213,16 @@ static void replied(void *arg, const struct net_response *response)
     if (response->failure != NET_OK)
         return;
     reply->status = response->status;
-    keep_header(response, "content-type", reply->type, sizeof reply->type);
-    keep_header(response, "x-request-id", reply->request_id, sizeof reply->request_id);
-    keep_header(response, "allow", reply->header, sizeof reply->header);
-    keep_header(response, "accept-post", reply->header, sizeof reply->header);
-    keep_header(response, "www-authenticate", reply->header, sizeof reply->header);
+    keep_header(response->headers, response->header_count, "content-type", reply->type,
+                sizeof reply->type);
+    keep_header(response->headers, response->header_count, "x-request-id", reply->request_id,
+                sizeof reply->request_id);
+    keep_header(response->headers, response->header_count, "allow", reply->header,
+                sizeof reply->header);
+    keep_header(response->headers, response->header_count, "accept-post", reply->header,
+                sizeof reply->header);
+    keep_header(response->headers, response->header_count, "www-authenticate", reply->header,
+                sizeof reply->header);
     reply->body = arena_dup(&reply->h->arena, response->body);
     reply->len = response->body.len;
     assert_non_null(reply->body);

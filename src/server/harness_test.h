@@ -26,6 +26,7 @@ struct harness {
     char endpoint_url[64];
     bool ready, stopped;
     unsigned runs;
+    char run_id[64], run_request_id[128]; /* of the last run: its call, its X-Request-Id */
     struct net_exchange *hanging;
     unsigned gone; /* hanging runs whose connection the server closed */
 };
@@ -71,6 +72,7 @@ Dispatch__V1__CallInfo *harness_wait(struct harness *h, const char *id);
 struct error harness_error(const struct reply *reply);
 
 #define PATH_DISPATCH "/dispatch.sdk.v1.DispatchService/Dispatch"
+#define PATH_CALL     "/dispatch.v1.CallService/Call"
 #define PATH_GET      "/dispatch.v1.CallService/Get"
 #define PATH_WAIT     "/dispatch.v1.CallService/Wait"
 
