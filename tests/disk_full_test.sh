@@ -39,6 +39,8 @@ while [ -z "$refused" ]; do
 done
 has "$refused" '"unavailable"'
 has "$(curl -sS "$api/readyz")" 'disk full'
+! curl -sS "$api/readyz" | grep "$dir" || fail 'the path of the store is told'
+! echo "$refused" | grep "$dir" || fail 'the path of the store is told'
 has "$(dispatch echo)" '"unavailable"'
 
 mount -o remount,size=32m "$dir/disk"

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * A small endpoint for tests of whole programs. It writes its address to stdout, then a line a run:
- * the function and the call's id. The function "hang" is never answered; "fail" ends with a
- * PERMANENT_ERROR; any other gives its input back.
+ * the function and the call's id, and, of a run that had one, its X-Request-Id. The function "hang"
+ * is never answered, "hang_once" only from its second run on; "fail" ends with a PERMANENT_ERROR;
+ * any other gives its input back.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -43,9 +44,14 @@ static void handle(void *arg, struct net_exchange *exchange, const struct net_re
     } else if (wire_unpack(type, request->body, &arena, &run, NULL)) {
         net_answer(exchange, 400, NULL, 0, NULL);
     } else {
-        printf("%s %s\n", run->function, run->dispatch_id);
-        if (strcmp(run->function, "hang") != 0)
+        struct slice id = net_header_get(request->headers, request->header_count, "x-request-id");
+        static bool hung;
+        bool once = strcmp(run->function, "hang_once") == 0;
+
+        printf("%s %s%s%.*s\n", run->function, run->dispatch_id, id.len ? " " : "", SLICE_FMT(id));
+        if (strcmp(run->function, "hang") != 0 && (!once || hung))
             answer(exchange, run);
+        hung = hung || once;
     }
     arena_reset(&arena);
 }

@@ -31,6 +31,7 @@ struct orchestrator_run {
     struct slice endpoint;
     struct slice org;
     int64_t expires;    /* no answer counts after it */
+    uint64_t attempt;   /* never the same for two runs of a store, across restarts too */
     void *invoker_data; /* the invoker's own */
 };
 

@@ -63,20 +63,23 @@ static wire_error *made_error(struct arena *arena, const char *type, char *messa
     return e;
 }
 
-static int unpack_part(struct arena *arena, const struct engine_row *row, const char *what,
-                       const ProtobufCMessageDescriptor *type, struct slice bytes, void *message,
-                       struct error *err)
+static int unpack_part(struct arena *arena, uint64_t tag, const struct engine_row *row,
+                       const char *what, const ProtobufCMessageDescriptor *type, struct slice bytes,
+                       void *message, struct error *err)
 {
     struct error why;
     int code = wire_unpack(type, bytes, arena, message, &why);
+    char id[ID_TEXT_LEN + 1];
 
-    if (code == CODE_INVALID_ARGUMENT)
-        return error_set(err, CODE_DATA_LOSS, "the %s stored for call %" PRIu64 " is damaged: %s",
-                         what, row->id, why.message);
+    if (code == CODE_INVALID_ARGUMENT) {
+        id_format(id, (struct id_parts){.partition = PARTITION, .number = row->id, .tag = tag});
+        return error_set(err, CODE_DATA_LOSS, "the %s stored for call %s is damaged: %s", what, id,
+                         why.message);
+    }
     return code ? error_set(err, code, "%s", why.message) : 0;
 }
 
-static int build_error(struct arena *arena, const struct engine_row *row,
+static int build_error(struct arena *arena, uint64_t tag, const struct engine_row *row,
                        const struct engine_result *result, wire_error **out, struct error *err)
 {
     wire_error *e = NULL;
@@ -86,7 +89,7 @@ static int build_error(struct arena *arena, const struct engine_row *row,
     } else if (row->end == END_CANCELLED) {
         e = made_error(arena, "Cancelled", arena_printf(arena, "the call was cancelled"));
     } else if (result->has_error) {
-        int code = unpack_part(arena, row, "error", &dispatch__sdk__v1__error__descriptor,
+        int code = unpack_part(arena, tag, row, "error", &dispatch__sdk__v1__error__descriptor,
                                result->error, &e, err);
 
         if (code)
@@ -118,10 +121,10 @@ int result_build(struct arena *arena, uint64_t tag, const struct engine_row *row
     if (!r->dispatch_id)
         return error_memory(err);
     if (result->has_output)
-        code = unpack_part(arena, row, "output", &google__protobuf__any__descriptor, result->output,
-                           &r->output, err);
+        code = unpack_part(arena, tag, row, "output", &google__protobuf__any__descriptor,
+                           result->output, &r->output, err);
     if (!code)
-        code = build_error(arena, row, result, &r->error, err);
+        code = build_error(arena, tag, row, result, &r->error, err);
     if (!code)
         *out = r;
     return code;

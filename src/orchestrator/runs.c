@@ -10,7 +10,6 @@
  * nobody. A run whose parts cannot be read or put together is retried like a failed one.
  */
 #include <assert.h>
-#include <inttypes.h>
 #include <stdlib.h>
 
 #include "orchestrator/inner.h"
@@ -304,6 +303,7 @@ static int build_request(struct run *r, const struct engine_run *info, struct er
     r->out.endpoint = slice(arena_dup(a, row->endpoint), row->endpoint.len);
     r->out.org = slice(arena_dup(a, row->org), row->org.len);
     r->out.expires = row->expires;
+    r->out.attempt = r->attempt;
     if (!q->function || !q->dispatch_id || !q->parent_dispatch_id || !q->root_dispatch_id ||
         !q->creation_time || !q->expiration_time || !q->now || !r->out.endpoint.data ||
         !r->out.org.data)
@@ -352,8 +352,8 @@ static void parts_read(struct store_job *job)
     }
     if (job->code) {
         if (job->code == CODE_NOT_FOUND)
-            error_set(&job->error, CODE_DATA_LOSS, "a payload of call %" PRIu64 " is missing: %s",
-                      r->call, job->error.message);
+            error_set(&job->error, CODE_DATA_LOSS, "a payload of the call is missing: %s",
+                      job->error.message);
         run_end_trouble(r, &job->error);
         return;
     }

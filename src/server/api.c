@@ -18,18 +18,36 @@
 
 /* What the decoded message of a request may take, as a multiple of the largest body. */
 #define ARENA_FACTOR 16
+/* A message in which each few characters were a path that is not to be shown. */
+#define SHOWN_MAX (16 * ERROR_MESSAGE_MAX)
 
 /* --- answers --------------------------------------------------------------------------------- */
 
-static void answer_text(struct net_exchange *exchange, int status, const char *text)
+/* Appends the text without the path of the store, which is nobody's business but that of whoever
+ * reads the log. */
+static void append_discreetly(const struct api *api, struct buf *out, const char *text)
+{
+    const char *path = api->store_path, *found;
+
+    while (path[0] && (found = strstr(text, path))) {
+        buf_append(out, text, (size_t)(found - text));
+        buf_append_str(out, "the store");
+        text = found + strlen(path);
+    }
+    buf_append_str(out, text);
+}
+
+static void answer_text(const struct api *api, struct net_exchange *exchange, int status,
+                        const char *text)
 {
     const struct net_header type = {slice_str("content-type"),
                                     slice_str("text/plain; charset=utf-8")};
     struct buf body;
     struct blob *blob;
 
-    buf_init(&body, ERROR_MESSAGE_MAX + 1);
-    buf_printf(&body, "%s\n", text);
+    buf_init(&body, SHOWN_MAX);
+    append_discreetly(api, &body, text);
+    buf_append_byte(&body, '\n');
     blob = blob_copy(buf_slice(&body));
     net_answer(exchange, status, &type, 1, blob);
     blob_unref(blob);
@@ -46,15 +64,18 @@ static void answer_refusal(struct api *api, struct net_exchange *exchange, const
     };
     int code = refusal->error.code;
     int http = refusal->http ? refusal->http : wire_http_from_code(code);
-    struct buf body;
+    struct buf body, shown;
     struct blob *blob;
 
     log_line(api->log, LOG_INFO, "request refused", LOG_STR("request", request_id),
              LOG_SLICE("peer", peer), LOG_STR("path", path), LOG_NUM("status", http),
              LOG_STR("code", code_name(code)), LOG_STR("error", refusal->error.message));
     /* Room for a message in which each byte is escaped. */
-    buf_init(&body, 6 * ERROR_MESSAGE_MAX + 256);
-    wire_connect_error(code, refusal->error.message, &body);
+    buf_init(&body, 6 * SHOWN_MAX + 256);
+    buf_init(&shown, SHOWN_MAX);
+    append_discreetly(api, &shown, refusal->error.message);
+    wire_connect_error(code, buf_cstr(&shown), &body);
+    buf_free(&shown);
     blob = blob_copy(buf_slice(&body));
     net_answer(exchange, http, headers, refusal->header.name.data ? 3 : 2, blob);
     blob_unref(blob);
@@ -235,13 +256,13 @@ static void handle_health(struct api *api, struct net_exchange *exchange,
     if (!slice_eq_str(request->method, "GET"))
         net_answer(exchange, 405, &allow, 1, NULL);
     else if (!ready)
-        answer_text(exchange, 200, "alive");
+        answer_text(api, exchange, 200, "alive");
     else if (api->draining || !api->orchestrator)
-        answer_text(exchange, 503, "stopping");
+        answer_text(api, exchange, 503, "stopping");
     else if (!orchestrator_ready(api->orchestrator))
-        answer_text(exchange, 503, orchestrator_trouble(api->orchestrator));
+        answer_text(api, exchange, 503, orchestrator_trouble(api->orchestrator));
     else
-        answer_text(exchange, 200, "ready");
+        answer_text(api, exchange, 200, "ready");
 }
 
 static void handle_unknown(struct api *api, struct net_exchange *exchange,

@@ -27,6 +27,7 @@ struct api {
     const struct keys *keys;           /* NULL: nobody is asked for one */
     bool draining;
     size_t body_max;
+    const char *store_path; /* what answers say "the store" for; "": nothing */
     struct log *log;
     struct rand rand;           /* of request ids */
     void (*changed)(void *arg); /* the orchestrator was given something: it wants a step */

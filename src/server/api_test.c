@@ -68,6 +68,9 @@ static void test_dispatch_and_wait_json(void **state)
     assert_non_null(info->result);
     assert_says_hello(info->result->output);
     assert_int_equal(h.runs, 1);
+    /* Whoever searches the endpoint's log for the call finds the run. */
+    assert_memory_equal(h.run_request_id, id, strlen(id));
+    assert_int_equal(h.run_request_id[strlen(id)], '-');
 }
 
 static void test_get_json(void **state)

@@ -14,6 +14,7 @@
 #include "server/invoker.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -26,11 +27,20 @@ struct http_invoker {
     size_t in_flight;
 };
 
+/* "ID-ATTEMPT": an endpoint that logs it can be searched by the call's id too. */
+#define REQUEST_ID_MAX 64
+
 struct attempt {
     struct http_invoker *invoker;
     struct orchestrator_run *run;
     struct net_call *call;
 };
+
+static const char *format_request_id(const struct orchestrator_run *run, char id[REQUEST_ID_MAX])
+{
+    snprintf(id, REQUEST_ID_MAX, "%s-%" PRIx64, run->request->dispatch_id, run->attempt);
+    return id;
+}
 
 static struct http_invoker *from_vtable(struct invoker *vtable)
 {
@@ -42,10 +52,23 @@ static struct http_invoker *from_vtable(struct invoker *vtable)
 static void log_failure(struct http_invoker *invoker, const struct orchestrator_run *run,
                         const struct run_failure *failure)
 {
-    log_line(invoker->options.log, LOG_INFO, "run failed",
-             LOG_STR("call", run->request->dispatch_id),
-             LOG_STR("function", run->request->function),
-             LOG_STR("status", status_name(failure->status)), LOG_STR("error", failure->message));
+    char id[REQUEST_ID_MAX];
+
+    log_line(
+        invoker->options.log, LOG_INFO, "run failed", LOG_STR("call", run->request->dispatch_id),
+        LOG_STR("request", format_request_id(run, id)), LOG_STR("function", run->request->function),
+        LOG_STR("status", status_name(failure->status)), LOG_STR("error", failure->message));
+}
+
+static void log_answer(struct http_invoker *invoker, const struct orchestrator_run *run,
+                       const wire_run_response *response)
+{
+    char id[REQUEST_ID_MAX];
+
+    log_line(
+        invoker->options.log, LOG_DEBUG, "run answered", LOG_STR("call", run->request->dispatch_id),
+        LOG_STR("request", format_request_id(run, id)), LOG_STR("function", run->request->function),
+        LOG_STR("status", status_name((enum status)response->status)));
 }
 
 static void failed(struct http_invoker *invoker, struct orchestrator_run *run,
@@ -140,10 +163,7 @@ static void answered(struct http_invoker *invoker, struct orchestrator_run *run,
         failure.message = arena_printf(run->arena, "%.*s: the response is not a RunResponse: %s",
                                        SLICE_FMT(run->endpoint), err.message);
     } else {
-        log_line(invoker->options.log, LOG_DEBUG, "run answered",
-                 LOG_STR("call", run->request->dispatch_id),
-                 LOG_STR("function", run->request->function),
-                 LOG_STR("status", status_name((enum status)message->status)));
+        log_answer(invoker, run, message);
         orchestrator_run_answered(run, message);
         invoker->options.changed(invoker->options.arg);
         return;
@@ -211,11 +231,12 @@ static uint32_t run_timeout(const struct http_invoker *invoker, int64_t expires)
 static int send_run(struct http_invoker *invoker, struct orchestrator_run *run,
                     const struct net_url *url, struct error *err)
 {
-    static const struct net_header headers[] = {
-        {{"content-type", 12}, {"application/proto", 17}},
-        {{"connect-protocol-version", 24}, {"1", 1}},
-        {{"user-agent", 10},
-         {"dispatch/" DISPATCH_VERSION, sizeof "dispatch/" DISPATCH_VERSION - 1}},
+    char id[REQUEST_ID_MAX];
+    const struct net_header headers[] = {
+        {slice_str("content-type"), slice_str("application/proto")},
+        {slice_str("connect-protocol-version"), slice_str("1")},
+        {slice_str("user-agent"), slice_str("dispatch/" DISPATCH_VERSION)},
+        {slice_str("x-request-id"), slice_str(format_request_id(run, id))},
     };
     struct attempt *attempt = arena_zalloc(run->arena, 1, sizeof *attempt);
     struct slice target = run_target(url, run->arena);

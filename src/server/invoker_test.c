@@ -215,8 +215,9 @@ static const char *header(const struct world *w, const char *name)
 
 static void test_framing(void **state)
 {
-    static const char *const names[] = {"host", "content-type", "connect-protocol-version",
-                                        "content-length", "user-agent"};
+    static const char *const names[] = {
+        "host",           "content-type", "connect-protocol-version",
+        "content-length", "user-agent",   "x-request-id"};
     struct world *w = *state;
     wire_run_request *request;
     struct arena arena;

@@ -328,6 +328,7 @@ static int start(struct server *s, struct error *err)
 
 int server_create(struct server **out, const struct server_options *options, struct error *err)
 {
+    const char *path;
     struct server *s;
     uint64_t seed;
     int code;
@@ -345,6 +346,8 @@ int server_create(struct server **out, const struct server_options *options, str
                           .log = options->log,
                           .changed = changed,
                           .arg = s};
+    path = strchr(options->store, ':');
+    s->api.store_path = path && strchr(path, '/') ? path + 1 : "";
     rand_system(&seed, sizeof seed);
     rand_seed(&s->api.rand, seed);
     code = start(s, err);
