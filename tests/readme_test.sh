@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # What the README shows is what happens: its program is compiled and its console blocks are run, in
-# one shell, in order, from a tree like the one after `./dev build`; what they print is compared. Ids
-# of calls are compared by their form. The port of the transcript, 3477, is replaced by a free one.
+# one shell, in order, from a tree like the one after `./dev build`; what they print is compared.
+# Ids of calls are compared by their form. The transcript's port, 3477, is replaced by a free one.
 #
 # usage: readme_test.sh SOURCE BUILD
 set -eu
