@@ -24,6 +24,8 @@ static void jump(struct world *w)
     int64_t ns = world_draw_ns(w, world_once_in(w, 20) ? 30 * 3600 * NS_PER_S : 600 * NS_PER_S);
 
     w->now += ns;
+    if (world_may(w, FAULT_LATE_WAKE)) /* what was to come meanwhile comes at once */
+        w->stall = (unsigned)rand_below(&w->rand, 20);
     trace(w, "the clock jumps by %" PRId64 " ms", ns / NS_PER_MS);
 }
 
@@ -113,6 +115,7 @@ void faults_heal(struct world *w)
     trace(w, "nothing goes wrong from here on");
     w->healed_at = w->now;
     w->to_dispatch = 0;
+    w->stall = 0;
     w->faults.fail_commit_in = w->faults.lose_commit_in = w->faults.late_commit_in = 0;
     w->faults.fail_all = false;
     for (unsigned i = 0; i < HOSTS; i++)

@@ -142,6 +142,22 @@ static int64_t next_moment(struct world *w)
     return at;
 }
 
+/* The orchestrator's thread does not get its turn now: more may happen before it does. */
+static bool stalled(struct world *w)
+{
+    if (!w->process.o || w->process.dead)
+        return false;
+    if (!w->stall && world_may(w, FAULT_LATE_WAKE) && world_once_in(w, 20)) {
+        world_count(w, FAULT_LATE_WAKE);
+        w->stall = (unsigned)rand_below(&w->rand, world_once_in(w, 4) ? 12 : 3) + 1;
+    }
+    if (!w->stall)
+        return false;
+    w->stall--;
+    w->process.step_at = w->now + world_draw_ns(w, NS_PER_S);
+    return true;
+}
+
 /* One event, or one wake-up of the orchestrator. False: there is nothing to come. */
 static bool world_step(struct world *w)
 {
@@ -160,11 +176,8 @@ static bool world_step(struct world *w)
 
         heap_remove(&w->events, n);
         e->fire(w, e->arg);
-        if (world_may(w, FAULT_LATE_WAKE) && w->process.o && world_once_in(w, 12)) {
-            world_count(w, FAULT_LATE_WAKE);
-            w->process.step_at = w->now + world_draw_ns(w, NS_PER_S);
+        if (stalled(w))
             return true;
-        }
     }
     process_step(w);
     return true;
@@ -182,6 +195,7 @@ static void run_until_rest(struct world *w)
     uint64_t limit = w->step + HEAL_STEPS_MAX;
 
     faults_heal(w);
+    process_step(w);
     /* Until all is done and nothing is under way any more: answers that nobody needs, commits of
      * the dead. */
     while (!all_done(w) || heap_min(&w->events)) {

@@ -208,6 +208,7 @@ struct world {
     int64_t now, born;
     struct rand rand;
     uint64_t seed, step;
+    unsigned stall; /* events to come before the orchestrator has its turn */
     enum plant plant;
     bool verbose;
     struct arena arena;
