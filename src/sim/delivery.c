@@ -218,6 +218,9 @@ static bool check_refusal(struct world *w, const struct record *r, const struct 
     else if (refused)
         CHECK(w, p->op->kind == OP_SLEEP, "a valid poll is accepted", "call %" PRIu64 ": %s: %s",
               r->id, result->error->type, result->error->message);
+    if (refused && p->op->kind == OP_SLEEP)
+        CHECK(w, time_add(w->now, p->op->wait_ns) > r->expires, "a valid poll is accepted",
+              "call %" PRIu64 ": %s: %s", r->id, result->error->type, result->error->message);
     return refused;
 }
 

@@ -472,12 +472,14 @@ static void arrive(struct world *w, void *arg)
         return;
     }
     if (f->lost || host_is_down(f)) {
+        enum status status = broken[rand_below(&w->rand, 4)];
+
         if (f->lost)
             world_count(w, FAULT_REQUEST_LOST);
         if (w->hosts[f->host].silent)
             time_out(f);
         else
-            fail_transport(f, broken[rand_below(&w->rand, 4)], w->now + latency(f));
+            fail_transport(f, status, w->now + latency(f));
         return;
     }
     execute(f);
