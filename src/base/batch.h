@@ -17,8 +17,10 @@
  *   PAYLOAD  a call's bytes: sub PAYLOAD_INPUT, PAYLOAD_POLL_ERROR, PAYLOAD_STATE + chunk
  *   DONE     one row a finished call, sub 0: its last record and its result
  *   META     small facts of the partition, by number
+ *   KEY      what clients named by keys of their own: by a hash of the name, with a sub for each of
+ *            those that share it
  */
-enum table { TABLE_CALL, TABLE_PAYLOAD, TABLE_DONE, TABLE_META, TABLE_COUNT };
+enum table { TABLE_CALL, TABLE_PAYLOAD, TABLE_DONE, TABLE_META, TABLE_KEY, TABLE_COUNT };
 
 enum { PAYLOAD_INPUT = 0, PAYLOAD_POLL_ERROR = 1, PAYLOAD_STATE = 16 };
 

@@ -119,6 +119,7 @@ static void test_tables_are_apart(void **state)
     put(f, TABLE_PAYLOAD, 7, 0, "payload");
     put(f, TABLE_DONE, 7, 0, "done");
     put(f, TABLE_META, 7, 0, "meta");
+    put(f, TABLE_KEY, KEY_MAX, 1, "key");
     commit(f);
     del(f, TABLE_CALL, 7, 0);
     commit(f);
@@ -126,6 +127,7 @@ static void test_tables_are_apart(void **state)
     assert_string_equal(all_text(f->store, TABLE_PAYLOAD), "7.0=payload ");
     assert_string_equal(all_text(f->store, TABLE_DONE), "7.0=done ");
     assert_string_equal(all_text(f->store, TABLE_META), "7.0=meta ");
+    assert_string_equal(all_text(f->store, TABLE_KEY), "8796093022207.1=key ");
 }
 
 static void test_last_operation_on_a_row_wins(void **state)

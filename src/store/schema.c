@@ -81,7 +81,14 @@ static int step_2(sqlite3 *db)
     return sqlite3_exec(db, sql, NULL, NULL, NULL);
 }
 
-static int (*const steps[SCHEMA_FORMAT])(sqlite3 *db) = {step_1, step_2};
+/* What clients name by keys of their own. */
+static int step_3(sqlite3 *db)
+{
+    return sqlite3_exec(db, "CREATE TABLE key(id INTEGER PRIMARY KEY, value BLOB NOT NULL);", NULL,
+                        NULL, NULL);
+}
+
+static int (*const steps[SCHEMA_FORMAT])(sqlite3 *db) = {step_1, step_2, step_3};
 
 static int take_steps(sqlite3 *db, int from, const char *path, struct error *err)
 {

@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 
-enum { SCHEMA_APPLICATION_ID = 0x44495350 /* "DISP" */, SCHEMA_FORMAT = 2 };
+enum { SCHEMA_APPLICATION_ID = 0x44495350 /* "DISP" */, SCHEMA_FORMAT = 3 };
 
 /*
  * Brings a connection that was just opened, and has not read yet, to our format: makes the tables

@@ -51,7 +51,8 @@ struct sqlite {
 static const char *const table_names[TABLE_COUNT] = {[TABLE_CALL] = "call",
                                                      [TABLE_PAYLOAD] = "payload",
                                                      [TABLE_DONE] = "done",
-                                                     [TABLE_META] = "meta"};
+                                                     [TABLE_META] = "meta",
+                                                     [TABLE_KEY] = "key"};
 
 static struct sqlite *sqlite_of(struct store *store)
 {

@@ -126,7 +126,7 @@ static void test_settings_of_a_new_file(void **state)
     store_close(open_store(f));
     assert_int_equal(query(f->path, "PRAGMA page_size"), 16384);
     assert_int_equal(query(f->path, "PRAGMA application_id"), 0x44495350);
-    assert_int_equal(query(f->path, "PRAGMA user_version"), 2);
+    assert_int_equal(query(f->path, "PRAGMA user_version"), 3);
     assert_int_equal(query(f->path, "SELECT count(*) FROM sqlite_schema WHERE type = 'index' AND"
                                     " tbl_name <> 'store'"),
                      0);
@@ -183,7 +183,7 @@ static void test_newer_format(void **state)
     store_close(open_store(f));
     run_sql(f->path, "PRAGMA user_version=99");
     assert_refused(f, false, CODE_FAILED_PRECONDITION, "format 99");
-    assert_refused(f, false, CODE_FAILED_PRECONDITION, "formats up to 2");
+    assert_refused(f, false, CODE_FAILED_PRECONDITION, "formats up to 3");
     assert_refused(f, true, CODE_FAILED_PRECONDITION, "newer version");
 }
 
@@ -227,13 +227,34 @@ static void test_format_1_is_upgraded(void **state)
     assert_string_equal(table_text(store, TABLE_PAYLOAD), "1.3=payload ");
     assert_string_equal(table_text(store, TABLE_DONE), "2.0=done ");
     assert_string_equal(table_text(store, TABLE_META), "5.0=meta ");
+    assert_string_equal(table_text(store, TABLE_KEY), "");
     assert_ok(store_fence(store, 0, 0, &epoch, &test_error));
     assert_int_equal(epoch, 8);
     store_close(store);
-    assert_int_equal(query(f->path, "PRAGMA user_version"), 2);
+    assert_int_equal(query(f->path, "PRAGMA user_version"), 3);
     store = open_store(f);
     assert_true(store_tag(store) == tag);
     store_close(store);
+}
+
+/* What format 2 added to it. */
+static const char format_2[] =
+    "CREATE TABLE store(name TEXT PRIMARY KEY NOT NULL, value INTEGER NOT NULL) WITHOUT ROWID;"
+    "INSERT INTO store VALUES('tag', 77); PRAGMA user_version=2;";
+
+static void test_format_2_is_upgraded(void **state)
+{
+    struct fixture *f = *state;
+    struct store *store;
+
+    run_sql(f->path, format_1);
+    run_sql(f->path, format_2);
+    store = open_store(f);
+    assert_int_equal(store_tag(store), 77);
+    assert_string_equal(table_text(store, TABLE_DONE), "2.0=done ");
+    assert_string_equal(table_text(store, TABLE_KEY), "");
+    store_close(store);
+    assert_int_equal(query(f->path, "PRAGMA user_version"), 3);
 }
 
 static void test_damaged_file(void **state)
@@ -602,6 +623,7 @@ int main(void)
         SQLITE(test_database_of_another_application),
         SQLITE(test_newer_format),
         SQLITE(test_format_1_is_upgraded),
+        SQLITE(test_format_2_is_upgraded),
         SQLITE(test_damaged_file),
         SQLITE(test_one_owner_in_a_process),
         SQLITE(test_one_owner_among_processes),
