@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Rows as bytes: a version, then the fields in a fixed order, integers as varints (times zigzag, as
- * some lie before the epoch on strange clocks), strings with their length. A row is read back only
- * whole: a field missing, out of range or left over is data loss, and says which.
+ * some lie before the epoch on strange clocks), strings with their length. From version 2 on,
+ * fields that most calls lack stand behind those, each with its number, and a zero ends them. A row
+ * is read back only whole: a field missing, out of range or left over is data loss, and says which.
  */
 #include "engine/row.h"
 
-#define ROW_VERSION 1
+#define ROW_VERSION 2
 
 /* Absent optional times are written as this, which no clock says. */
 static uint64_t zigzag(int64_t v)
@@ -28,6 +29,32 @@ enum {
     FLAG_DONE = 32,
     FLAG_ALL = 63,
 };
+
+/* The fields with a number. None is ever used again for something else; a new one needs no new
+ * version, as programs that do not know it refuse it by name. */
+enum row_field {
+    FIELD_END,
+    FIELD_PRIORITY, /* zigzag */
+    FIELD_BITS,
+};
+
+enum { BIT_WAKE_ON_ERROR = 1, BIT_FAILED = 2, BITS_ALL = 3 };
+
+static void put_field(struct buf *out, enum row_field field, uint64_t value)
+{
+    if (!value)
+        return;
+    buf_append_byte(out, (uint8_t)field);
+    buf_put_varint(out, value);
+}
+
+static void put_fields(struct buf *out, const struct engine_row *r)
+{
+    put_field(out, FIELD_PRIORITY, zigzag(r->priority));
+    put_field(out, FIELD_BITS,
+              (r->wake_on_error ? BIT_WAKE_ON_ERROR : 0) | (r->failed ? BIT_FAILED : 0));
+    buf_append_byte(out, FIELD_END);
+}
 
 void row_encode(struct buf *out, const struct engine_row *r)
 {
@@ -73,6 +100,7 @@ void row_encode(struct buf *out, const struct engine_row *r)
         buf_put_varint(out, r->result_len);
         buf_put_varint(out, zigzag(r->done));
     }
+    put_fields(out, r);
 }
 
 static bool get_u32(struct slice *in, uint32_t *value)
@@ -128,10 +156,49 @@ static bool get_end(struct slice *in, struct engine_row *r)
     return true;
 }
 
+static bool set_field(struct engine_row *r, enum row_field field, uint64_t value)
+{
+    int64_t priority = unzigzag(value);
+
+    switch (field) {
+    case FIELD_PRIORITY:
+        r->priority = (int32_t)priority;
+        return priority >= INT32_MIN && priority <= INT32_MAX;
+    case FIELD_BITS:
+        r->wake_on_error = value & BIT_WAKE_ON_ERROR;
+        r->failed = value & BIT_FAILED;
+        return !(value & ~(uint64_t)BITS_ALL);
+    default:
+        return false;
+    }
+}
+
+static int get_fields(struct slice *in, struct engine_row *r, struct error *err)
+{
+    uint64_t value;
+    uint8_t field;
+
+    for (;;) {
+        if (!slice_get_byte(in, &field))
+            break;
+        if (field == FIELD_END)
+            return CODE_OK;
+        if (field > FIELD_BITS)
+            return error_set(err, CODE_FAILED_PRECONDITION,
+                             "row of call %llu has a field %u, which this program does not know",
+                             (unsigned long long)r->id, field);
+        if (!slice_get_varint(in, &value) || !set_field(r, (enum row_field)field, value))
+            break;
+    }
+    return error_set(err, CODE_DATA_LOSS, "row of call %llu: damaged fields",
+                     (unsigned long long)r->id);
+}
+
 int row_decode(struct slice *in, struct engine_row *row, struct error *err)
 {
     struct engine_row r = {.due = TIME_NEVER};
     uint8_t version, flags, state, last_status;
+    int code;
 
     if (!slice_get_byte(in, &version))
         return error_set(err, CODE_DATA_LOSS, "empty call row");
@@ -139,7 +206,7 @@ int row_decode(struct slice *in, struct engine_row *row, struct error *err)
         return error_set(err, CODE_FAILED_PRECONDITION,
                          "call row of version %u; this program reads up to %u", version,
                          ROW_VERSION);
-    if (version != ROW_VERSION || !slice_get_byte(in, &flags) || !slice_get_byte(in, &state) ||
+    if (version == 0 || !slice_get_byte(in, &flags) || !slice_get_byte(in, &state) ||
         !slice_get_byte(in, &last_status) || !slice_get_byte(in, &r.state_arm) ||
         flags & ~FLAG_ALL || state >= CALL_STATES || last_status >= STATUS_COUNT)
         return error_set(err, CODE_DATA_LOSS, "call row with a damaged head");
@@ -157,6 +224,8 @@ int row_decode(struct slice *in, struct engine_row *row, struct error *err)
     if (!(flags & FLAG_DONE) != (state != CALL_DONE) || ((flags & FLAG_DONE) && !get_end(in, &r)))
         return error_set(err, CODE_DATA_LOSS, "row of call %llu: damaged end",
                          (unsigned long long)r.id);
+    if (version >= 2 && (code = get_fields(in, &r, err)))
+        return code;
     *row = r;
     return CODE_OK;
 }

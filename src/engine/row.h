@@ -51,6 +51,11 @@ struct engine_row {
     enum status status;
     enum call_end end;
     int64_t done; /* when */
+
+    /* From version 2 on; left out of the row while they are zero: */
+    int32_t priority;
+    bool wake_on_error; /* the poll: one result that is an error is enough */
+    bool failed;        /* of a call that is done: its result is an error, as its parent sees it */
 };
 
 /* Appends the row; out->failed tells. */

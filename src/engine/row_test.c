@@ -44,10 +44,13 @@ static const struct engine_row full = {
     .status = STATUS_OK,
     .end = END_ANSWER,
     .done = 1999,
+    .priority = -3,
+    .failed = true,
 };
 
-/* Version 1, as written by 0.1.0: DONE row of `full` with the output "abc". */
-static const char golden[] =
+/* Version 1, as the first programs wrote it: DONE row of `full`, which had neither priority nor
+ * `failed` then, with the output "abc". */
+static const char golden_1[] =
     "01230403"                       /* version, flags, state, last status */
     "02"                             /* state arm */
     "ac02ab0207ffffffffffffffffff01" /* id, parent, root, correlation id */
@@ -57,6 +60,20 @@ static const char golden[] =
     "0401c0843d02010a0001"                                     /* progress */
     "efcdab89674523014d"                                       /* state hash and length */
     "01000c039e1f"                                             /* the end */
+    "0103616263";                                              /* the result */
+
+/* Version 2: with fields that have numbers. */
+static const char golden[] =
+    "02230403"                       /* version, flags, state, last status */
+    "02"                             /* state arm */
+    "ac02ab0207ffffffffffffffffff01" /* id, parent, root, correlation id */
+    "030205"                         /* generations, depth */
+    "0764656661756c7405636f756e740a687474703a2f2f683a31027631" /* strings */
+    "d00fa01f"                                                 /* created, expires */
+    "0401c0843d02010a0001"                                     /* progress */
+    "efcdab89674523014d"                                       /* state hash and length */
+    "01000c039e1f"                                             /* the end */
+    "0105020200"                                               /* priority, bits, the end of them */
     "0103616263";                                              /* the result */
 
 static size_t unhex(const char *hex, uint8_t *out)
@@ -70,6 +87,17 @@ static size_t unhex(const char *hex, uint8_t *out)
         out[n] = (uint8_t)(high << 4 | low);
     }
     return n;
+}
+
+/* What both golden rows say. */
+static void expect_full(const struct engine_row *row, const struct engine_result *back)
+{
+    assert_int_equal(row->id, 300);
+    assert_true(row->correlation_id == UINT64_MAX);
+    assert_true(slice_eq_str(row->function, "count") && slice_eq_str(row->version, "v1"));
+    assert_true(row->attempts == 1000000 && row->due == TIME_NEVER && row->done == 1999);
+    assert_true(row->fresh && row->has_input && !row->has_poll_error && !row->poll_timer);
+    assert_true(back->has_output && !back->has_error && slice_eq_str(back->output, "abc"));
 }
 
 static void test_golden(void **state)
@@ -88,12 +116,59 @@ static void test_golden(void **state)
     assert_memory_equal(b.data, expected, len);
     buf_free(&b);
     assert_int_equal(row_decode_done(slice(expected, len), &row, &back, &err), 0);
-    assert_int_equal(row.id, 300);
-    assert_true(row.correlation_id == UINT64_MAX);
-    assert_true(slice_eq_str(row.function, "count") && slice_eq_str(row.version, "v1"));
-    assert_true(row.attempts == 1000000 && row.due == TIME_NEVER && row.done == 1999);
-    assert_true(row.fresh && row.has_input && !row.has_poll_error && !row.poll_timer);
-    assert_true(back.has_output && !back.has_error && slice_eq_str(back.output, "abc"));
+    assert_true(row.priority == -3 && row.failed && !row.wake_on_error);
+    expect_full(&row, &back);
+}
+
+static void test_golden_of_version_1(void **state)
+{
+    struct engine_result back;
+    struct engine_row row;
+    struct error err;
+    uint8_t bytes[sizeof golden_1 + 1];
+    size_t len = unhex(golden_1, bytes);
+
+    (void)state;
+    assert_int_equal(row_decode_done(slice(bytes, len), &row, &back, &err), 0);
+    assert_true(row.priority == 0 && !row.failed && !row.wake_on_error);
+    expect_full(&row, &back);
+}
+
+/* A field of a later program's is refused by its number; one of ours out of its range is damage. */
+static void test_fields(void **state)
+{
+    static const struct {
+        uint8_t bytes[7];
+        size_t len;
+        int code;
+    } tails[] = {
+        {{0}, 1, CODE_OK},
+        {{1, 6, 2, 1, 0}, 5, CODE_OK},
+        {{2, 4, 0}, 3, CODE_DATA_LOSS},
+        {{1, 0x80, 0x80, 0x80, 0x80, 0x20, 0}, 7, CODE_DATA_LOSS},
+        {{200, 1, 0}, 3, CODE_FAILED_PRECONDITION},
+        {{1}, 1, CODE_DATA_LOSS},
+    };
+    struct engine_row row;
+    struct error err;
+    struct buf b;
+
+    (void)state;
+    buf_init(&b, 1000);
+    for (size_t i = 0; i < sizeof tails / sizeof *tails; i++) {
+        struct engine_row plain = full;
+        struct slice in;
+
+        plain.priority = 0;
+        plain.failed = false;
+        buf_reset(&b);
+        row_encode(&b, &plain);
+        b.len--; /* the end of the fields */
+        buf_append(&b, tails[i].bytes, tails[i].len);
+        in = buf_slice(&b);
+        assert_int_equal(row_decode(&in, &row, &err), tails[i].code);
+    }
+    buf_free(&b);
 }
 
 static void test_every_truncation_is_data_loss(void **state)
@@ -118,7 +193,7 @@ static void test_impossible_values(void **state)
         uint8_t value;
         int code;
     } damages[] = {
-        {0, 2, CODE_FAILED_PRECONDITION},                            /* a later version */
+        {0, 3, CODE_FAILED_PRECONDITION},                            /* a later version */
         {0, 0, CODE_DATA_LOSS},           {1, 0xff, CODE_DATA_LOSS}, /* flags */
         {1, 0x03, CODE_DATA_LOSS}, /* done by its state, not by its flags */
         {2, CALL_STATES, CODE_DATA_LOSS}, {3, STATUS_COUNT, CODE_DATA_LOSS},
@@ -164,6 +239,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_golden),
+        cmocka_unit_test(test_golden_of_version_1),
+        cmocka_unit_test(test_fields),
         cmocka_unit_test(test_every_truncation_is_data_loss),
         cmocka_unit_test(test_impossible_values),
         cmocka_unit_test(test_live_rows),
