@@ -41,7 +41,7 @@ struct engine_config {
     int64_t expiration_max_ns; /* longer ones are cut to it: 366 days */
     int64_t retry_min_ns;      /* 100 ms */
     int64_t retry_max_ns;      /* 5 min */
-    int64_t overdue_spread_ns; /* after a load, what is overdue is spread over it: 30 s */
+    int64_t overdue_spread_ns; /* after a load, what is overdue is spread over it at most: 30 s */
     int64_t min_wait_ns; /* reserved for polls: a max_wait shorter than it is not a timer; 0 */
 
     uint32_t live_max;  /* calls that are not done; new roots are refused past 90%: 4,000,000 */

@@ -166,9 +166,14 @@ static void go_on(struct engine *e, struct call *c, int64_t now)
             c->due = now;
         call_move(e, c, MOVE_LOADED_SUSPENDED);
     }
-    if (c->state == CALL_WAITING && c->due < now && c->expires > now)
+    if (c->state == CALL_WAITING && c->due < now && c->expires > now) {
+        /* Over as long as it is late: what came due in a short absence keeps the pace it had, and
+         * what gathered in a long one does not come as a crowd. */
+        int64_t late = now - c->due, spread = e->config.overdue_spread_ns;
+
         c->due =
-            time_add(now, (int64_t)rand_below(&e->rand, (uint64_t)e->config.overdue_spread_ns));
+            time_add(now, (int64_t)rand_below(&e->rand, (uint64_t)(late < spread ? late : spread)));
+    }
     call_set_timer(e, c);
     if (c->state == CALL_READY)
         call_enqueue(e, c);
