@@ -18,6 +18,13 @@ static struct slice org_of(unsigned org)
     return slice_str(org_names[org]);
 }
 
+/* An answer that says: not now. */
+static bool later(const struct world *w, const struct error *error)
+{
+    return error->code == CODE_UNAVAILABLE ||
+           (error->code == CODE_RESOURCE_EXHAUSTED && world_may(w, FAULT_NO_MEMORY));
+}
+
 /* --- results ---------------------------------------------------------------------------------- */
 
 /* What somebody was told of a call, compared with what is durable. */
@@ -45,15 +52,15 @@ static void plan_wait(struct client_call *c)
     world_at(w, w->now + world_draw_ns(w, 5 * NS_PER_S), wait_again, c);
 }
 
-static void on_result(void *arg, const struct error *error, const Dispatch__V1__CallInfo *info)
+static void take_result(struct client_call *c, const struct error *error,
+                        const Dispatch__V1__CallInfo *info)
 {
-    struct client_call *c = arg;
     struct world *w = c->request->world;
 
     c->wait = NULL;
     c->waiting = false;
     if (w->process.dead || w->process.ending || error) {
-        CHECK(w, !error || error->code == CODE_UNAVAILABLE, "an acknowledged call is known",
+        CHECK(w, !error || later(w, error), "an acknowledged call is known",
               "a wait for call %" PRIu64 " says %s", c->id, error->message);
         plan_wait(c);
         return;
@@ -69,6 +76,16 @@ static void on_result(void *arg, const struct error *error, const Dispatch__V1__
     w->untold--;
 }
 
+static void on_result(void *arg, const struct error *error, const Dispatch__V1__CallInfo *info)
+{
+    struct client_call *c = arg;
+    struct world *w = c->request->world;
+    bool was = memory_scarce(w, false);
+
+    take_result(c, error, info);
+    memory_scarce(w, was);
+}
+
 static void wait_now(struct client_call *c)
 {
     struct world *w = c->request->world;
@@ -79,8 +96,10 @@ static void wait_now(struct client_call *c)
     if (c->timed)
         limit = world_once_in(w, 4) ? 0 : world_draw_ns(w, 60 * NS_PER_S);
     c->waiting = true;
+    memory_scarce(w, true);
     wait = orchestrator_wait(w->process.o, org_of(c->request->org), slice_str(c->text), limit,
                              on_result, c);
+    memory_scarce(w, false);
     if (wait) /* else it was answered within */
         c->wait = wait;
 }
@@ -117,18 +136,17 @@ static void on_refused(struct world *w, struct batch_request *q, const struct er
                        ? CODE_INVALID_ARGUMENT
                        : CODE_UNAVAILABLE;
 
-    CHECK(w, error->code == expected, "a refusal says why", "%s: %s", code_name(error->code),
-          error->message);
+    CHECK(w, error->code == expected || later(w, error), "a refusal says why", "%s: %s",
+          code_name(error->code), error->message);
     q->state = REQUEST_REFUSED;
     CHECK(w, !q->commit, "what was refused is not made", "%u calls", q->made);
     w->totals.refused++;
     trace(w, "dispatch refused: %s", code_name(error->code));
 }
 
-static void on_dispatched(void *arg, const struct error *error,
+static void take_response(struct batch_request *q, const struct error *error,
                           const wire_dispatch_response *response)
 {
-    struct batch_request *q = arg;
     struct world *w = q->world;
 
     if (w->process.dead || w->process.ending) {
@@ -140,7 +158,7 @@ static void on_dispatched(void *arg, const struct error *error,
         return;
     }
     if (error) {
-        CHECK(w, error->code == CODE_UNAVAILABLE, "a refusal says why", "%s", error->message);
+        CHECK(w, later(w, error), "a refusal says why", "%s", error->message);
         q->state = REQUEST_UNKNOWN;
         return;
     }
@@ -154,6 +172,17 @@ static void on_dispatched(void *arg, const struct error *error,
         process_die(w, FAULT_CRASH_ACK);
     for (unsigned i = 0; i < q->count; i++)
         plan_wait(&q->calls[i]);
+}
+
+static void on_dispatched(void *arg, const struct error *error,
+                          const wire_dispatch_response *response)
+{
+    struct batch_request *q = arg;
+    struct world *w = q->world;
+    bool was = memory_scarce(w, false);
+
+    take_response(q, error, response);
+    memory_scarce(w, was);
 }
 
 static wire_call *make_call(struct world *w, struct arena *a, const struct client_call *c)
@@ -243,7 +272,9 @@ static void dispatch(struct world *w)
     message.n_calls = q->count;
     trace(w, "dispatch of %u calls", q->count);
     q->inside = true;
+    memory_scarce(w, true);
     orchestrator_dispatch(w->process.o, org_of(q->org), &message, on_dispatched, q);
+    memory_scarce(w, false);
     q->inside = false;
     arena_reset(&arena);
 }
@@ -269,17 +300,14 @@ struct look {
     bool was_done, foreign;
 };
 
-static void on_looked(void *arg, const struct error *error, const Dispatch__V1__CallInfo *info)
+static void take_look(struct look *l, const struct error *error, const Dispatch__V1__CallInfo *info)
 {
-    struct look *l = arg;
     struct world *w = l->world;
 
     if (w->process.dead || w->process.ending)
         return;
     if (error) {
-        CHECK(w,
-              error->code == (l->foreign ? CODE_NOT_FOUND : CODE_UNAVAILABLE) ||
-                  error->code == CODE_UNAVAILABLE,
+        CHECK(w, (l->foreign && error->code == CODE_NOT_FOUND) || later(w, error),
               "an acknowledged call is known", "a look at call %" PRIu64 " says %s", l->record->id,
               error->message);
         return;
@@ -289,6 +317,16 @@ static void on_looked(void *arg, const struct error *error, const Dispatch__V1__
     CHECK(w, !l->was_done || info->state == DISPATCH__V1__STATE__STATE_DONE,
           "what is done is told as done", "call %" PRIu64, l->record->id);
     check_info(w, l->record, info, "who looked");
+}
+
+static void on_looked(void *arg, const struct error *error, const Dispatch__V1__CallInfo *info)
+{
+    struct look *l = arg;
+    struct world *w = l->world;
+    bool was = memory_scarce(w, false);
+
+    take_look(l, error, info);
+    memory_scarce(w, was);
 }
 
 static void look(struct world *w)
@@ -305,7 +343,9 @@ static void look(struct world *w)
     l->was_done = c->record->done;
     l->foreign = world_once_in(w, 8);
     org = l->foreign ? (c->request->org + 1) % ORGS : c->request->org;
+    memory_scarce(w, true);
     orchestrator_get(w->process.o, org_of(org), slice_str(c->text), on_looked, l);
+    memory_scarce(w, false);
 }
 
 /* Of the tree, what belongs to it still: the children of each one's last generation. */
@@ -320,9 +360,8 @@ static void check_tree_done(struct world *w, const struct record *r)
             check_tree_done(w, child);
 }
 
-static void on_cancelled(void *arg, const struct error *error)
+static void take_cancelled(struct look *l, const struct error *error)
 {
-    struct look *l = arg;
     struct world *w = l->world;
 
     if (w->process.dead || w->process.ending)
@@ -331,12 +370,22 @@ static void on_cancelled(void *arg, const struct error *error)
         check_tree_done(w, l->record);
         return;
     }
-    CHECK(w, error->code == CODE_FAILED_PRECONDITION || error->code == CODE_UNAVAILABLE,
+    CHECK(w, error->code == CODE_FAILED_PRECONDITION || later(w, error),
           "an acknowledged call is known", "cancelling call %" PRIu64 " says %s", l->record->id,
           error->message);
     if (error->code == CODE_FAILED_PRECONDITION)
         CHECK(w, l->record->done, "what is told is durable", "call %" PRIu64 " is called done",
               l->record->id);
+}
+
+static void on_cancelled(void *arg, const struct error *error)
+{
+    struct look *l = arg;
+    struct world *w = l->world;
+    bool was = memory_scarce(w, false);
+
+    take_cancelled(l, error);
+    memory_scarce(w, was);
 }
 
 /* A root, or somebody below it. */
@@ -361,7 +410,9 @@ static void cancel(struct world *w)
     l->record = r;
     trace(w, "client cancels call %" PRIu64, r->id);
     world_count(w, FAULT_CANCEL);
+    memory_scarce(w, true);
     orchestrator_cancel(w->process.o, org_of(c->request->org), slice_str(text), on_cancelled, l);
+    memory_scarce(w, false);
 }
 
 /* Loses patience with a call, for now. */

@@ -108,6 +108,7 @@ static int observer_commit(struct store *store, uint32_t partition, uint64_t epo
                            const struct batch *batch, struct error *err)
 {
     struct layer *l = layer_of(store);
+    bool was = memory_scarce(l->world, false); /* a late commit may land within a walk */
     int code = store_commit(l->inner, partition, epoch, batch, err);
 
     if (!code) {
@@ -115,6 +116,7 @@ static int observer_commit(struct store *store, uint32_t partition, uint64_t epo
               "a commit of epoch %" PRIu64 " landed in epoch %" PRIu64, epoch, l->world->epoch);
         ledger_committed(l->world, batch);
     }
+    memory_scarce(l->world, was);
     return code;
 }
 
@@ -175,8 +177,8 @@ static void leave_zombie(struct world *w, uint64_t epoch, const struct batch *ba
     world_at(w, time_add(w->now, world_draw_ns(w, 30 * NS_PER_S)), zombie_lands, z);
 }
 
-static int gate_commit(struct store *store, uint32_t partition, uint64_t epoch,
-                       const struct batch *batch, struct error *err)
+static int do_commit(struct store *store, uint32_t partition, uint64_t epoch,
+                     const struct batch *batch, struct error *err)
 {
     struct layer *l = layer_of(store);
     struct world *w = l->world;
@@ -202,8 +204,8 @@ static int gate_commit(struct store *store, uint32_t partition, uint64_t epoch,
     return code;
 }
 
-static int gate_fence(struct store *store, uint32_t partition, size_t ballast, uint64_t *epoch,
-                      struct error *err)
+static int do_fence(struct store *store, uint32_t partition, size_t ballast, uint64_t *epoch,
+                    struct error *err)
 {
     struct layer *l = layer_of(store);
     struct world *w = l->world;
@@ -223,8 +225,8 @@ static int gate_fence(struct store *store, uint32_t partition, size_t ballast, u
     return refuse(err);
 }
 
-static int gate_walk(struct store *store, uint32_t partition, const struct store_range *range,
-                     store_row_fn *fn, void *arg, struct error *err)
+static int do_walk(struct store *store, uint32_t partition, const struct store_range *range,
+                   store_row_fn *fn, void *arg, struct error *err)
 {
     struct layer *l = layer_of(store);
 
@@ -233,12 +235,36 @@ static int gate_walk(struct store *store, uint32_t partition, const struct store
     return store_walk(l->inner, partition, range, fn, arg, err);
 }
 
+/* Below the gate there is memory enough. */
+
+static int gate_commit(struct store *store, uint32_t partition, uint64_t epoch,
+                       const struct batch *batch, struct error *err)
+{
+    struct world *w = layer_of(store)->world;
+    bool was = memory_scarce(w, false);
+    int code = do_commit(store, partition, epoch, batch, err);
+
+    memory_scarce(w, was);
+    return code;
+}
+
+static int gate_fence(struct store *store, uint32_t partition, size_t ballast, uint64_t *epoch,
+                      struct error *err)
+{
+    struct world *w = layer_of(store)->world;
+    bool was = memory_scarce(w, false);
+    int code = do_fence(store, partition, ballast, epoch, err);
+
+    memory_scarce(w, was);
+    return code;
+}
+
 static const struct store_ops gate_ops = {
     .open_reader = layer_open_reader,
     .close = layer_close,
     .fence = gate_fence,
     .commit = gate_commit,
-    .walk = gate_walk,
+    .walk = do_walk,
 };
 
 /* --- the stack -------------------------------------------------------------------------------- */

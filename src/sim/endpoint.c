@@ -386,8 +386,11 @@ static struct orchestrator_run *let_go(struct flight *f)
 
 static void give_up(struct flight *f)
 {
+    bool was = memory_scarce(f->world, true);
+
     world_count(f->world, FAULT_RUN_GIVEN_UP);
     orchestrator_run_gone(let_go(f));
+    memory_scarce(f->world, was);
 }
 
 static void answer_transport(struct flight *f)
@@ -398,12 +401,15 @@ static void answer_transport(struct flight *f)
                                   .transport = !f->too_large,
                                   .too_large = f->too_large};
     struct record *r = f->delivery.record;
+    bool was;
 
     for (struct sent_poll *p = r->polls; p && f->too_large; p = p->next)
         p->too_large = true;
     note_answer(f);
     f->world->process.failing = true;
+    was = memory_scarce(f->world, true);
     orchestrator_run_failed(let_go(f), &failure);
+    memory_scarce(f->world, was);
     f->world->process.failing = false;
 }
 
@@ -411,12 +417,15 @@ static void answer_response(struct flight *f)
 {
     wire_run_response response;
     struct arena arena;
+    bool was;
 
     arena_init(&arena, TEMP_MAX);
     respond(f, &arena, &response);
     note_answer(f);
     f->world->process.failing = f->verdict == VERDICT_FAILS;
+    was = memory_scarce(f->world, true);
     orchestrator_run_answered(let_go(f), &response);
+    memory_scarce(f->world, was);
     f->world->process.failing = false;
     arena_reset(&arena);
 }
@@ -529,9 +538,8 @@ static void send_out(struct flight *f)
     }
 }
 
-static void invoker_run(struct invoker *invoker, struct orchestrator_run *run)
+static void start(struct world *w, struct orchestrator_run *run)
 {
-    struct world *w = (struct world *)(void *)((char *)invoker - offsetof(struct world, invoker));
     struct flight *f;
 
     if (w->process.dead) { /* its words reach nobody */
@@ -561,17 +569,29 @@ static void invoker_run(struct invoker *invoker, struct orchestrator_run *run)
     send_out(f);
 }
 
+static struct world *world_of(struct invoker *invoker)
+{
+    return (struct world *)(void *)((char *)invoker - offsetof(struct world, invoker));
+}
+
+static void invoker_run(struct invoker *invoker, struct orchestrator_run *run)
+{
+    struct world *w = world_of(invoker);
+    bool was = memory_scarce(w, false);
+
+    start(w, run);
+    memory_scarce(w, was);
+}
+
 static void invoker_cancel(struct invoker *invoker, struct orchestrator_run *run)
 {
     struct flight *f = run->invoker_data;
-    struct world *w;
+    struct world *w = world_of(invoker);
 
-    (void)invoker;
     if (!f) {
         orchestrator_run_gone(run);
         return;
     }
-    w = f->world;
     f->given_up = true;
     f->delivery.record->in_flight--;
     /* A process that goes has no time; any other may hear of it later, too late to count. */

@@ -20,12 +20,16 @@ static void on_wake(void *arg)
 static void on_trace(void *arg, const char *line)
 {
     struct world *w = arg;
+    bool was = memory_scarce(w, false);
 
-    if (w->process.dead)
-        return;
-    trace(w, "%s", line);
-    CHECK(w, w->process.failing || !strstr(line, "-> waiting: retry"),
-          "only what failed is retried", "%s", line);
+    if (!w->process.dead) {
+        trace(w, "%s", line);
+        CHECK(w,
+              w->process.failing || world_may(w, FAULT_NO_MEMORY) ||
+                  !strstr(line, "-> waiting: retry"),
+              "only what failed is retried", "%s", line);
+    }
+    memory_scarce(w, was);
 }
 
 void process_start(struct world *w)
@@ -106,7 +110,9 @@ void process_step(struct world *w)
         CHECK(w, i < STEPS_AT_ONCE_MAX, "the orchestrator comes to rest",
               "%u steps at one moment, and still it wants another", i);
         p->woken = false;
+        memory_scarce(w, true);
         p->step_at = orchestrator_step(p->o);
+        memory_scarce(w, false);
         if (!p->woken && p->step_at > w->now)
             break;
     }

@@ -30,6 +30,7 @@ const char *const fault_names[FAULT_COUNT] = {
     [FAULT_LATE_WAKE] = "late wake-up",
     [FAULT_CLOCK_JUMP] = "clock jump",
     [FAULT_STOP] = "graceful stop",
+    [FAULT_NO_MEMORY] = "allocation failed",
     [FAULT_REQUEST_LOST] = "run request lost",
     [FAULT_REQUEST_DOUBLED] = "run executed twice",
     [FAULT_ANSWER_LOST] = "answer lost",

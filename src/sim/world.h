@@ -7,6 +7,7 @@
  *   main.c      the command: seeds, counts, the report
  *   world.c     events in simulated time, one history from start to rest
  *   process.c   the orchestrator's process: start, step, crash, restart
+ *   memory.c    allocations that fail
  *   disk.c      the stack of stores between the orchestrator and the disk
  *   ledger.c    what became durable, commit by commit, and whether that may be
  *   endpoint.c  the invoker: endpoints that run functions, the network on the way there
@@ -59,7 +60,8 @@ enum fault {
     FAULT_HOST_SLOW,
     FAULT_LATE_WAKE, /* the orchestrator is woken later than it asked */
     FAULT_CLOCK_JUMP,
-    FAULT_STOP, /* a graceful stop and a restart */
+    FAULT_STOP,      /* a graceful stop and a restart */
+    FAULT_NO_MEMORY, /* an allocation of the orchestrator's fails */
     FAULT_REQUEST_LOST,
     FAULT_REQUEST_DOUBLED,
     FAULT_ANSWER_LOST,
@@ -278,6 +280,12 @@ void trace_guard(struct world *w);
         if (!(condition))                                                                          \
             sim_fail((w), (invariant), __VA_ARGS__);                                               \
     } while (0)
+
+/* --- memory.c */
+
+/* Whether allocations may fail from here on: true around calls of the orchestrator, false within
+ * its callbacks, which are ours. Returns what was before. */
+bool memory_scarce(struct world *w, bool scarce);
 
 /* --- process.c */
 
