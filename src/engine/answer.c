@@ -88,6 +88,7 @@ static bool rename_call(struct engine *e, struct call *c, const struct engine_sp
 static void tail_call(struct engine *e, struct call *c, int64_t now, const struct engine_answer *a)
 {
     const struct engine_spec *spec = &a->specs[0];
+    int64_t due = now;
 
     assert(a->spec_count == 1);
     c->delivered = 0;
@@ -104,15 +105,21 @@ static void tail_call(struct engine *e, struct call *c, int64_t now, const struc
     c->has_input = spec->input != NULL;
     c->generation++;
     c->failures = c->restarts = c->results_cut = 0;
+    if (spec->priority)
+        c->priority = spec->priority;
     c->last_status = STATUS_UNSPECIFIED;
     c->needs = e->open->number;
     call_dirty(e, c);
     if (status_is_temporary(a->status)) {
         c->last_status = (uint8_t)a->status;
-        wait_until(e, c, time_add(now, backoff(e, 1)), MOVE_TAIL_CALLED_LATER);
-    } else {
-        ready_again(e, c, MOVE_TAIL_CALLED);
+        due = time_add(now, backoff(e, 1));
     }
+    if (due < spec->not_before)
+        due = spec->not_before;
+    if (due > now)
+        wait_until(e, c, due, MOVE_TAIL_CALLED_LATER);
+    else
+        ready_again(e, c, MOVE_TAIL_CALLED);
 }
 
 /* --- polls ------------------------------------------------------------------------------------ */
@@ -142,6 +149,12 @@ static int check_poll(const struct engine *e, const struct call *c, int64_t now,
     if (e->calls.len + a->spec_count > e->config.live_max)
         return error_set(why, CODE_RESOURCE_EXHAUSTED, "too many live calls: the limit is %u",
                          e->config.live_max);
+    for (size_t i = 0; i < a->spec_count; i++) {
+        struct error late;
+
+        if (spec_check(e, now, &a->specs[i], c, &late))
+            return error_set(why, CODE_INVALID_ARGUMENT, "calls[%zu]: %s", i, late.message);
+    }
     return CODE_OK;
 }
 
@@ -167,13 +180,20 @@ static bool make_children(struct engine *e, struct call *c, int64_t now,
 static void consume(struct engine *e, struct call *c)
 {
     for (; c->delivered; c->delivered--) {
-        struct call *child = LIST_ENTRY(c->inbox.next, struct call, sibling);
-
         assert(!list_empty(&c->inbox));
-        child->parent = NULL;
-        c->inbox_count--;
-        call_forget(e, child);
+        call_take_result(e, c, LIST_ENTRY(c->inbox.next, struct call, sibling));
     }
+}
+
+static void append_state(struct engine *e, struct call *c, const struct engine_answer *a)
+{
+    if (!c->state_arm)
+        c->state_arm = 1;
+    if (!blob_slice(a->state).len)
+        return;
+    engine_put(e, TABLE_PAYLOAD, c->id, PAYLOAD_STATE + c->state_chunks++, a->state);
+    c->state_len += a->state->len;
+    c->state_hash = slice_hash(blob_slice(a->state), c->state_hash);
 }
 
 static void put_state(struct engine *e, struct call *c, const struct engine_answer *a)
@@ -184,7 +204,7 @@ static void put_state(struct engine *e, struct call *c, const struct engine_answ
         engine_put(e, TABLE_PAYLOAD, c->id, PAYLOAD_STATE, a->state);
     c->state_chunks = a->state ? 1 : 0;
     c->state_arm = a->state_arm;
-    c->state_len = blob_slice(a->state).len;
+    c->state_len = blob_slice(a->state).len - a->state_overhead;
     c->state_hash = slice_hash(blob_slice(a->state), a->state_arm);
 }
 
@@ -229,24 +249,68 @@ static void suspend(struct engine *e, struct call *c, int64_t now, const struct 
     call_wake(e, c);
 }
 
+static bool changes_state(const struct call *c, const struct engine_answer *a)
+{
+    struct slice state = blob_slice(a->state);
+
+    if (a->append)
+        return state.len > 0;
+    return a->state_arm != c->state_arm || state.len - a->state_overhead != c->state_len ||
+           slice_hash(state, a->state_arm) != c->state_hash;
+}
+
+/* What cannot be appended: to another state than the one there, and the run is made again; or past
+ * the limit, which is the end of the call. True: the poll goes no further. */
+static bool refuse_append(struct engine *e, struct call *c, int64_t now,
+                          const struct engine_answer *a)
+{
+    struct engine_answer again = {.status = STATUS_TEMPORARY_ERROR};
+    struct blob *made;
+    struct error why;
+
+    if (!a->append)
+        return false;
+    if (a->append_position != c->state_len || c->state_chunks == STATE_CHUNKS_MAX) {
+        retry(e, c, now, &again);
+        return true;
+    }
+    if (c->state_len + blob_slice(a->state).len <= e->config.state_max)
+        return false;
+    error_set(&why, CODE_INVALID_ARGUMENT,
+              "the state has %llu bytes and %zu more were appended; the limit is %llu",
+              (unsigned long long)c->state_len, blob_slice(a->state).len,
+              (unsigned long long)e->config.state_max);
+    made = e->reject ? e->reject(e->reject_arg, &why) : NULL;
+    if (made)
+        call_finish(e, c, now, STATUS_INVALID_RESPONSE, END_ANSWER, NULL, made);
+    else
+        engine_fail(e);
+    blob_unref(made);
+    return true;
+}
+
 static void poll(struct engine *e, struct call *c, int64_t now, const struct engine_answer *a)
 {
-    bool progress = c->fresh || c->delivered || a->spec_count || a->state_arm != c->state_arm ||
-                    blob_slice(a->state).len != c->state_len ||
-                    slice_hash(blob_slice(a->state), a->state_arm) != c->state_hash;
+    bool progress = c->fresh || c->delivered || a->spec_count || changes_state(c, a);
     bool had_error = c->has_poll_error;
     struct blob *made = NULL, *error = a->poll_error;
     struct error why;
     int code = CODE_OK;
 
     consume(e, c);
-    put_state(e, c, a);
+    if (a->append)
+        append_state(e, c, a);
+    else
+        put_state(e, c, a);
+    if (call_give_up(e, c, now, a->cancel, a->cancel_count))
+        progress = true;
     c->fresh = c->has_poll_error = c->poll_timer = false;
     c->results_cut = 0;
     c->resumes++;
     c->last_status = STATUS_UNSPECIFIED;
     c->min_results = clamp_results(e, a->min_results);
     c->max_results = clamp_results(e, a->max_results);
+    c->wake_on_error = a->wake_on_error;
     c->needs = e->open->number;
     call_dirty(e, c);
     if (!error)
@@ -264,6 +328,19 @@ static void poll(struct engine *e, struct call *c, int64_t now, const struct eng
         suspend(e, c, now, a, progress || had_error);
 }
 
+void engine_compact(struct engine *e, uint64_t call, uint64_t attempt, struct blob *state)
+{
+    struct call *c = map_get(&e->calls, call);
+
+    if (e->failed || !c || c->state != CALL_RUNNING || c->attempt != attempt || !c->state_chunks)
+        return;
+    for (uint32_t i = 1; i < c->state_chunks; i++)
+        engine_delete(e, TABLE_PAYLOAD, c->id, PAYLOAD_STATE + i);
+    engine_put(e, TABLE_PAYLOAD, c->id, PAYLOAD_STATE, state);
+    c->state_chunks = 1;
+    call_dirty(e, c);
+}
+
 /* ---------------------------------------------------------------------------------------------- */
 
 static void take_answer(struct engine *e, struct call *c, int64_t now,
@@ -279,7 +356,8 @@ static void take_answer(struct engine *e, struct call *c, int64_t now,
         tail_call(e, c, now, a);
         return;
     case ENGINE_POLL:
-        poll(e, c, now, a);
+        if (!refuse_append(e, c, now, a))
+            poll(e, c, now, a);
         return;
     case ENGINE_EXIT:
     case ENGINE_GONE:

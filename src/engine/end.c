@@ -5,6 +5,8 @@
  * waits for it, turns that row into a note that its result is to be delivered. The parent hears of
  * it only when the batch is confirmed (call_settle).
  */
+#include <stdlib.h>
+
 #include "engine/internal.h"
 
 void call_drop_state(struct engine *e, struct call *c)
@@ -16,7 +18,7 @@ void call_drop_state(struct engine *e, struct call *c)
     c->state_chunks = 0;
     c->state_hash = c->state_len = 0;
     c->state_arm = 0;
-    c->has_poll_error = c->poll_timer = false;
+    c->has_poll_error = c->poll_timer = c->wake_on_error = false;
     c->resumes = 0;
     c->fresh = true;
 }
@@ -70,6 +72,7 @@ void call_finish(struct engine *e, struct call *c, int64_t now, enum status stat
     c->end = (uint8_t)end;
     c->done = now;
     c->finish = e->next_finish++;
+    c->failed = !good || error;
     c->result_len = blob_slice(output).len + blob_slice(error).len;
     call_move(e, c, end_move(end));
     put_end(e, c, output, error);
@@ -93,17 +96,19 @@ static void orphan(struct engine *e, struct call *parent, struct call *child)
         call_unstore(e, child); /* nobody will take the result */
 }
 
+void call_take_result(struct engine *e, struct call *c, struct call *child)
+{
+    assert(child->parent == c && c->inbox_count > 0);
+    child->parent = NULL;
+    c->inbox_count--;
+    c->inbox_errors -= child->failed;
+    call_forget(e, child);
+}
+
 static void drop_inbox(struct engine *e, struct call *c)
 {
-    struct list *it;
-
-    while ((it = list_pop(&c->inbox))) {
-        struct call *child = LIST_ENTRY(it, struct call, sibling);
-
-        child->parent = NULL;
-        call_forget(e, child);
-        c->inbox_count--;
-    }
+    while (!list_empty(&c->inbox))
+        call_take_result(e, c, LIST_ENTRY(c->inbox.next, struct call, sibling));
 }
 
 void call_orphan_children(struct engine *e, struct call *c, int64_t now, enum orphans what)
@@ -143,11 +148,61 @@ void call_cancel_tree(struct engine *e, struct call *c, int64_t now)
         cancel_one(e, LIST_ENTRY(it, struct call, sibling), now, &work);
 }
 
+static int by_number(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+static bool is_among(const struct call *child, const uint64_t *sorted, size_t count)
+{
+    return bsearch(&child->correlation_id, sorted, count, sizeof *sorted, by_number) != NULL;
+}
+
+uint32_t call_give_up(struct engine *e, struct call *c, int64_t now, const uint64_t *ids,
+                      size_t count)
+{
+    uint64_t *sorted = count ? malloc(count * sizeof *sorted) : NULL;
+    uint32_t before = c->outstanding + c->inbox_count;
+
+    if (!count)
+        return 0;
+    if (!sorted) {
+        engine_fail(e);
+        return 0;
+    }
+    memcpy(sorted, ids, count * sizeof *sorted);
+    qsort(sorted, count, sizeof *sorted, by_number);
+    LIST_FOR_EACH (it, tmp, &c->inbox) {
+        struct call *child = LIST_ENTRY(it, struct call, sibling);
+
+        if (is_among(child, sorted, count))
+            call_take_result(e, c, child);
+    }
+    LIST_FOR_EACH (it, tmp, &c->children) {
+        struct call *child = LIST_ENTRY(it, struct call, sibling);
+
+        if (!is_among(child, sorted, count))
+            continue;
+        orphan(e, c, child);
+        if (child->state != CALL_DONE)
+            call_cancel_tree(e, child, now);
+    }
+    free(sorted);
+    return before - c->outstanding - c->inbox_count;
+}
+
+bool call_has_enough(const struct call *c)
+{
+    return c->inbox_count >= c->min_results || c->outstanding == 0 ||
+           (c->wake_on_error && c->inbox_errors > 0);
+}
+
 /* A suspended parent goes on when it has enough, or when nothing more can come. */
 void call_wake(struct engine *e, struct call *c)
 {
-    if (c->state != CALL_SUSPENDED || c->poll_timer ||
-        (c->inbox_count < c->min_results && c->outstanding > 0))
+    if (c->state != CALL_SUSPENDED || c->poll_timer || !call_has_enough(c))
         return;
     c->due = TIME_NEVER;
     call_move(e, c, MOVE_RESULTS);
@@ -168,5 +223,6 @@ void call_settle(struct engine *e, struct call *c)
     parent->outstanding--;
     list_append(&parent->inbox, &c->sibling);
     parent->inbox_count++;
+    parent->inbox_errors += c->failed;
     call_wake(e, parent);
 }

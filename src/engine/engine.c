@@ -37,6 +37,7 @@ static struct engine_config with_defaults(struct engine_config c)
     DEFAULT(depth_max, 1000);
     DEFAULT(results_max, 1000);
     DEFAULT(results_bytes_max, 6000000);
+    DEFAULT(state_max, 8000000);
     DEFAULT(window_start, 16);
     DEFAULT(window_max, 1024);
     if (c.window_start > c.window_max)
@@ -195,6 +196,9 @@ void call_row(const struct call *c, struct engine_row *row)
         .status = c->status,
         .end = c->end,
         .done = c->done,
+        .priority = c->priority,
+        .wake_on_error = c->wake_on_error,
+        .failed = c->failed,
     };
 }
 
@@ -240,10 +244,34 @@ static bool call_name(struct engine *e, struct call *c, const struct engine_spec
     return true;
 }
 
+int64_t spec_expires(const struct engine *e, int64_t now, const struct engine_spec *spec,
+                     const struct call *parent)
+{
+    int64_t most = time_add(now, e->config.expiration_max_ns), expires;
+
+    if (spec->expiration_ns > 0)
+        expires = time_add(now, spec->expiration_ns);
+    else
+        expires =
+            time_add(spec->not_before > now ? spec->not_before : now, e->config.expiration_ns);
+    if (expires > most)
+        expires = most;
+    return parent && expires > parent->expires ? parent->expires : expires;
+}
+
+int spec_check(const struct engine *e, int64_t now, const struct engine_spec *spec,
+               const struct call *parent, struct error *err)
+{
+    if (spec->not_before <= now || spec->not_before < spec_expires(e, now, spec, parent))
+        return CODE_OK;
+    return error_set(err, CODE_INVALID_ARGUMENT,
+                     "not_before lies %lld s ahead, when the call has expired",
+                     (long long)((spec->not_before - now) / NS_PER_S));
+}
+
 struct call *call_create(struct engine *e, int64_t now, const struct engine_spec *spec,
                          struct call *parent, struct slice org)
 {
-    int64_t expiration = spec->expiration_ns > 0 ? spec->expiration_ns : e->config.expiration_ns;
     struct call *c = call_new(e);
 
     if (!c)
@@ -252,10 +280,11 @@ struct call *call_create(struct engine *e, int64_t now, const struct engine_spec
         call_free(e, c);
         return NULL;
     }
-    if (expiration > e->config.expiration_max_ns)
-        expiration = e->config.expiration_max_ns;
     c->created = now;
-    c->expires = time_add(now, expiration);
+    c->expires = spec_expires(e, now, spec, parent);
+    if (spec->not_before > now)
+        c->due = spec->not_before;
+    c->priority = spec->priority;
     c->generation = 1;
     c->fresh = true;
     c->min_results = c->max_results = 1;
@@ -267,8 +296,6 @@ struct call *call_create(struct engine *e, int64_t now, const struct engine_spec
         c->root_id = parent->root_id;
         c->depth = parent->depth + 1;
         c->correlation_id = spec->correlation_id;
-        if (c->expires > parent->expires)
-            c->expires = parent->expires;
     }
     return c;
 }
@@ -285,10 +312,11 @@ void call_admit(struct engine *e, struct call *c)
         list_append(&c->parent->children, &c->sibling);
         c->parent->outstanding++;
     }
-    call_move(e, c, MOVE_CREATED);
+    call_move(e, c, c->due == TIME_NEVER ? MOVE_CREATED : MOVE_CREATED_LATER);
     call_set_timer(e, c);
     call_dirty(e, c);
-    call_enqueue(e, c);
+    if (c->state == CALL_READY)
+        call_enqueue(e, c);
     e->stats.dispatched++;
 }
 
@@ -300,7 +328,8 @@ static uint64_t live(const struct engine *e)
            e->by_state[CALL_SUSPENDED];
 }
 
-static int check_dispatch(const struct engine *e, size_t count, struct error *err)
+static int check_dispatch(const struct engine *e, int64_t now, const struct engine_spec *specs,
+                          size_t count, struct error *err)
 {
     if (e->failed)
         return error_set(err, CODE_UNAVAILABLE, "out of memory; the partition is being reloaded");
@@ -312,6 +341,12 @@ static int check_dispatch(const struct engine *e, size_t count, struct error *er
                          "%llu calls are live, and new ones are refused past 90%% of the limit of "
                          "%u; try again when some have finished",
                          (unsigned long long)live(e), e->config.live_max);
+    for (size_t i = 0; i < count; i++) {
+        struct error why;
+
+        if (spec_check(e, now, &specs[i], NULL, &why))
+            return error_set(err, CODE_INVALID_ARGUMENT, "calls[%zu]: %s", i, why.message);
+    }
     return CODE_OK;
 }
 
@@ -321,7 +356,7 @@ int engine_dispatch(struct engine *e, int64_t now, struct slice org,
 {
     struct list made;
     struct list *it;
-    int code = check_dispatch(e, count, err);
+    int code = check_dispatch(e, now, specs, count, err);
 
     if (code)
         return code;

@@ -50,6 +50,7 @@ struct engine_config {
     uint32_t depth_max;         /* of a tree: 1,000 */
     uint32_t results_max;       /* of one resume; polls are clamped to it: 1,000 */
     uint64_t results_bytes_max; /* of one resume, at least one is always delivered: 6,000,000 */
+    uint64_t state_max;         /* what appending may make of a state: 8,000,000 */
 
     uint32_t window_start; /* runs in flight a group, at first: 16 */
     uint32_t window_max;   /* 1,024 */
@@ -80,13 +81,17 @@ struct engine_spec {
     struct slice version;
     uint64_t correlation_id; /* children only */
     int64_t expiration_ns;   /* from now; 0: the default; a child ends with its parent at latest */
+    int64_t not_before;      /* it waits until then, and a default expiration counts from then; 0:
+                                at once */
+    int32_t priority;        /* higher runs first; of a tail call, 0: the one it had */
     struct blob *input;      /* NULL: none */
 };
 
 /*
  * Creates `count` roots for the organization, all or none; *first_id is the first of as many
  * consecutive ids. An ENGINE_ACCEPTED effect with `token` says when they are durable.
- * CODE_RESOURCE_EXHAUSTED (too many live calls, or no memory), CODE_INVALID_ARGUMENT (count).
+ * CODE_RESOURCE_EXHAUSTED (too many live calls, or no memory), CODE_INVALID_ARGUMENT (count; a call
+ * that would expire before it may start).
  */
 int engine_dispatch(struct engine *engine, int64_t now, struct slice org,
                     const struct engine_spec *specs, size_t count, void *token, uint64_t *first_id,
@@ -112,16 +117,25 @@ struct engine_answer {
     enum status status;
     bool transport;      /* the status is about the way there (counts as overload) */
     bool too_large;      /* HTTP 413: halve the results of the next resume */
+    bool blameless;      /* no sign of overload, whatever the status */
     struct blob *output; /* packed Any, or NULL */
     struct blob *error;  /* packed Error, or NULL */
 
     const struct engine_spec *specs; /* of a poll or a tail call */
     size_t spec_count;
 
-    struct blob *state;               /* of a poll: what the next resume is given */
-    uint8_t state_arm;                /* kept with it and handed back; the engine does not look */
+    struct blob *state;    /* of a poll: what the next resume is given */
+    uint8_t state_arm;     /* kept with it and handed back; the engine does not look */
+    size_t state_overhead; /* bytes of `state` that append_position does not count */
+    /* `state` is put behind what there is, which must have this length: else the poll is dropped
+     * and the run made again after a while. Without a state there, state_arm becomes 1. */
+    bool append;
+    uint64_t append_position;
     int64_t max_wait_ns;              /* -1: none */
     int32_t min_results, max_results; /* clamped */
+    bool wake_on_error;               /* one result that is an error is enough */
+    const uint64_t *cancel;  /* correlation ids of children given up: cancelled if live, and no */
+    size_t cancel_count;     /* result of theirs is delivered; unknown ones are none's */
     struct blob *poll_error; /* packed Error: the calls cannot be accepted: none is made, and the
                                 call is resumed with it at once; or NULL */
 };
@@ -187,6 +201,11 @@ struct engine_run {
     const uint64_t *results; /* ids of the children whose TABLE_DONE rows are delivered, in order */
     size_t result_count;
 };
+/* Puts one chunk in the place of the state's chunks, with the same content: when they get many. The
+ * run must be current, else nothing happens. The bytes of the blob that append_position does not
+ * count are as before. */
+void engine_compact(struct engine *engine, uint64_t call, uint64_t attempt, struct blob *state);
+
 /* For the run that was just taken as an effect. False: it is not current any more (cancelled in the
  * meantime): answer it with ENGINE_GONE. */
 bool engine_run_info(struct engine *engine, uint64_t call, uint64_t attempt,

@@ -126,7 +126,7 @@ static bool is_overload(const struct engine_answer *a)
 
 void group_feedback(struct engine *e, struct group *g, int64_t now, const struct engine_answer *a)
 {
-    if (a->outcome == ENGINE_GONE || a->status == STATUS_INCOMPATIBLE_STATE)
+    if (a->outcome == ENGINE_GONE || a->blameless || a->status == STATUS_INCOMPATIBLE_STATE)
         return;
     if (!is_overload(a)) {
         g->window += g->decreased ? 1 / g->window : 1;

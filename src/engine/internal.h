@@ -16,6 +16,8 @@
 #include "engine/engine.h"
 
 #define DIRTY_NONE UINT32_MAX
+/* Of a state; the orchestrator compacts long before (engine_compact). */
+#define STATE_CHUNKS_MAX 255
 
 /* Calls to one endpoint host of one organization: they share a window of runs in flight. */
 struct group {
@@ -51,13 +53,15 @@ struct call {
     uint32_t failures, restarts, resumes;
     uint32_t min_results, max_results;
     uint32_t outstanding; /* children that may still bring a result: those in `children` */
-    uint32_t inbox_count;
+    uint32_t inbox_count, inbox_errors;
     uint32_t delivered;   /* of the inbox, with the current run */
     uint32_t results_cut; /* after a 413: no more results than this in one resume; 0: no cut */
     uint32_t state_chunks;
     uint32_t dirty; /* index in commit.dirty of the open commit, or DIRTY_NONE */
+    int32_t priority;
     uint8_t state, status, last_status, end, state_arm;
-    bool fresh, has_input, has_poll_error, poll_timer;
+    bool fresh, has_input, has_poll_error, poll_timer, wake_on_error;
+    bool failed; /* done, with an error for the parent */
     bool stored; /* its row is in the store, or in a batch on its way there */
 };
 
@@ -113,6 +117,7 @@ struct engine {
 
 enum move {
     MOVE_CREATED,
+    MOVE_CREATED_LATER,
     MOVE_LOADED_READY,
     MOVE_LOADED_WAITING,
     MOVE_LOADED_SUSPENDED,
@@ -150,7 +155,13 @@ void call_set_timer(struct engine *e, struct call *c);
 struct call *call_create(struct engine *e, int64_t now, const struct engine_spec *spec,
                          struct call *parent, struct slice org);
 bool engine_reserve(struct engine *e, size_t calls);
-/* Links a record that was just made, as READY, to run once the open batch is confirmed. */
+/* When a call made of the spec now would expire. */
+int64_t spec_expires(const struct engine *e, int64_t now, const struct engine_spec *spec,
+                     const struct call *parent);
+/* CODE_INVALID_ARGUMENT for one that could never start. */
+int spec_check(const struct engine *e, int64_t now, const struct engine_spec *spec,
+               const struct call *parent, struct error *err);
+/* Links a record that was just made, READY or WAITING, to run once the open batch is confirmed. */
 void call_admit(struct engine *e, struct call *c);
 
 /* Ends a call. The blobs are not consumed. */
@@ -162,6 +173,13 @@ void call_cancel_tree(struct engine *e, struct call *c, int64_t now);
 enum orphans { ORPHANS_LEAVE, ORPHANS_CANCEL_UNSTARTED };
 /* Nobody waits for the children of `c` any more: undelivered results are dropped. */
 void call_orphan_children(struct engine *e, struct call *c, int64_t now, enum orphans what);
+/* Gives up the children with these correlation ids; how many there were. */
+uint32_t call_give_up(struct engine *e, struct call *c, int64_t now, const uint64_t *ids,
+                      size_t count);
+/* Takes a result out of the inbox, and forgets the child. */
+void call_take_result(struct engine *e, struct call *c, struct call *child);
+/* Has a suspended call what it waits for? */
+bool call_has_enough(const struct call *c);
 /* Drops the state and what the last poll left. */
 void call_drop_state(struct engine *e, struct call *c);
 /* A child's end is durable: into the parent's inbox, or forgotten. */

@@ -62,6 +62,9 @@ static bool fill(struct engine *e, struct call *c, const struct engine_row *r)
     c->status = (uint8_t)r->status;
     c->end = (uint8_t)r->end;
     c->done = r->done;
+    c->priority = r->priority;
+    c->wake_on_error = r->wake_on_error;
+    c->failed = r->failed || (r->state == CALL_DONE && r->status != STATUS_OK);
     c->stored = true;
     return true;
 }
@@ -93,7 +96,7 @@ int engine_load_call(struct engine *e, uint64_t key, struct slice value, struct 
     if (code)
         return code;
     if (r.id != key || value.len || r.state == CALL_RUNNING || map_get(&e->calls, key) ||
-        (r.state == CALL_WAITING && r.due == TIME_NEVER) ||
+        (r.state == CALL_WAITING && r.due == TIME_NEVER) || r.state_chunks > STATE_CHUNKS_MAX ||
         (r.state == CALL_READY && r.due != TIME_NEVER) || (r.state == CALL_SUSPENDED && r.fresh))
         return error_set(err, CODE_DATA_LOSS, "row of call %llu cannot be",
                          (unsigned long long)key);
@@ -153,6 +156,7 @@ static void deliver_ends(struct engine *e, struct call **all, uint32_t n)
         c->parent->outstanding--;
         list_append(&c->parent->inbox, &c->sibling);
         c->parent->inbox_count++;
+        c->parent->inbox_errors += c->failed;
     }
 }
 

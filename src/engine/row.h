@@ -42,7 +42,7 @@ struct engine_row {
     bool poll_timer;      /* the poll began with nothing to wait for but max_wait */
     uint32_t outstanding; /* children of this generation not yet done */
     uint8_t state_arm;
-    uint32_t state_chunks; /* PAYLOAD_STATE + 0 .. chunks - 1 */
+    uint32_t state_chunks; /* PAYLOAD_STATE + 0 .. chunks - 1; those behind the first: appended */
     uint64_t state_hash, state_len;
 
     /* Of a call that is done: */

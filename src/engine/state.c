@@ -12,7 +12,8 @@
  *                        | +----- due --- WAITING                    |
  *                        +----------- results, max_wait -------------+
  *
- * READY, WAITING and SUSPENDED can end too, by expiration or cancellation.
+ * A call that starts later is created WAITING. READY, WAITING and SUSPENDED can end too, by
+ * expiration or cancellation.
  */
 #include "engine/internal.h"
 
@@ -27,6 +28,7 @@ static const struct {
     const char *why;
 } moves[MOVE_COUNT] = {
     [MOVE_CREATED] = {FROM_NEW, CALL_READY, "created"},
+    [MOVE_CREATED_LATER] = {FROM_NEW, CALL_WAITING, "created, to start later"},
     [MOVE_LOADED_READY] = {FROM_NEW, CALL_READY, "loaded"},
     [MOVE_LOADED_WAITING] = {FROM_NEW, CALL_WAITING, "loaded"},
     [MOVE_LOADED_SUSPENDED] = {FROM_NEW, CALL_SUSPENDED, "loaded"},
@@ -99,7 +101,7 @@ void engine_trace(struct engine *e,
 
 static void check_call(const struct engine *e, const struct call *c)
 {
-    uint32_t children = 0, inbox = 0;
+    uint32_t children = 0, inbox = 0, errors = 0;
 
     for (struct list *it = c->children.next; it != &c->children; it = it->next, children++)
         assert(LIST_ENTRY(it, struct call, sibling)->parent == c);
@@ -108,8 +110,9 @@ static void check_call(const struct engine *e, const struct call *c)
 
         assert(child->parent == c && child->state == CALL_DONE);
         assert(child->parent_generation == c->generation);
+        errors += child->failed;
     }
-    assert(children == c->outstanding && inbox == c->inbox_count);
+    assert(children == c->outstanding && inbox == c->inbox_count && errors == c->inbox_errors);
     check_state(c);
     assert(c->state == CALL_DONE || c->expires < TIME_NEVER);
     assert((c->timer.index != HEAP_NONE) == (c->state != CALL_DONE));
@@ -117,7 +120,7 @@ static void check_call(const struct engine *e, const struct call *c)
         assert(c->timer.key == (c->due < c->expires ? c->due : c->expires));
     /* A suspended call that has what it waits for would sleep for ever. */
     if (c->state == CALL_SUSPENDED && !c->poll_timer)
-        assert(c->inbox_count < c->min_results && c->outstanding > 0);
+        assert(!call_has_enough(c));
     if (c->state == CALL_READY && c->needs <= e->confirmed)
         assert(!list_empty(&c->queue));
 }

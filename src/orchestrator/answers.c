@@ -12,6 +12,8 @@
 
 #include "orchestrator/inner.h"
 
+#define CANCEL_MAX 100000 /* correlation ids in one poll */
+
 struct blob *answer_error(const char *type, const char *message)
 {
     wire_error e = DISPATCH__SDK__V1__ERROR__INIT;
@@ -123,8 +125,24 @@ static void answer_exit(const struct call_limits *limits, const wire_exit *exit,
     if (result->output && !status_is_temporary(a->status) &&
         !pack_part(a, &result->output->base, "output", limits->payload_max, &a->output))
         return;
+    /* Code that does not match the journal: the endpoint is not overloaded, only old or new. */
+    a->blameless = result->error && strcmp(result->error->type, "Diverged") == 0;
     if (result->error)
         pack_part(a, &result->error->base, "error", limits->payload_max, &a->error);
+}
+
+static bool copy_state(const struct call_limits *limits, const ProtobufCBinaryData *bytes,
+                       struct engine_answer *a)
+{
+    if (bytes->len > limits->state_max) {
+        answer_invalid(a, "the state has %zu bytes, more than the %zu that are allowed", bytes->len,
+                       limits->state_max);
+        return false;
+    }
+    a->state = blob_copy(slice(bytes->data, bytes->len));
+    if (!a->state)
+        answer_without_memory(a);
+    return a->state;
 }
 
 static bool poll_state(const struct call_limits *limits, const wire_poll *poll,
@@ -132,24 +150,19 @@ static bool poll_state(const struct call_limits *limits, const wire_poll *poll,
 {
     switch (poll->state_case) {
     case DISPATCH__SDK__V1__POLL__STATE_COROUTINE_STATE:
-        if (poll->coroutine_state.len > limits->state_max) {
-            answer_invalid(a, "the state has %zu bytes, more than the %zu that are allowed",
-                           poll->coroutine_state.len, limits->state_max);
-            return false;
-        }
         a->state_arm = 1;
-        a->state = blob_copy(slice(poll->coroutine_state.data, poll->coroutine_state.len));
-        if (a->state)
-            return true;
-        answer_without_memory(a);
-        return false;
+        return copy_state(limits, &poll->coroutine_state, a);
     case DISPATCH__SDK__V1__POLL__STATE_TYPED_COROUTINE_STATE:
         a->state_arm = 2;
-        return pack_part(a, &poll->typed_coroutine_state->base, "state", limits->state_max,
-                         &a->state);
+        if (!pack_part(a, &poll->typed_coroutine_state->base, "state", limits->state_max,
+                       &a->state))
+            return false;
+        a->state_overhead = a->state->len - poll->typed_coroutine_state->value.len;
+        return true;
     case DISPATCH__SDK__V1__POLL__STATE_APPEND:
-        answer_invalid(a, "poll.append is not supported by this version: send the whole state");
-        return false;
+        a->append = true;
+        a->append_position = poll->append_position;
+        return copy_state(limits, &poll->append, a);
     default:
         return true;
     }
@@ -180,16 +193,21 @@ static void answer_poll(const struct call_limits *limits, const wire_poll *poll,
         if (a->max_wait_ns < 0)
             a->max_wait_ns = 0;
     }
-    if (poll->wake_on_error || poll->n_cancel)
+    a->wake_on_error = poll->wake_on_error;
+    if (poll->n_cancel > CANCEL_MAX)
         code = error_set(&why, CODE_INVALID_ARGUMENT,
-                         "poll.%s is not supported by this version: leave it out",
-                         poll->n_cancel ? "cancel" : "wake_on_error");
+                         "the poll gives up %zu calls, more than the %d that are allowed",
+                         poll->n_cancel, CANCEL_MAX);
     else if (poll->n_calls > limits->calls_max)
         code = error_set(&why, CODE_INVALID_ARGUMENT,
                          "the poll has %zu calls, more than the %zu that are allowed",
                          poll->n_calls, limits->calls_max);
     if (!code)
         code = call_to_specs(limits, poll->calls, poll->n_calls, false, &specs, &why);
+    if (poll->n_cancel <= CANCEL_MAX) {
+        a->cancel = poll->cancel; /* the response lives until the engine has the answer */
+        a->cancel_count = poll->n_cancel;
+    }
     if (code == CODE_RESOURCE_EXHAUSTED) {
         answer_without_memory(a);
     } else if (code) {

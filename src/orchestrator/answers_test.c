@@ -285,27 +285,81 @@ static void polls_are_refused_as_a_whole(void **state)
     judge(&s);
     expect_refusal(&s, "invalid_argument", "input has");
 
+    /* Calls are refused, and others given up all the same; so many at most. */
     say_poll(&s, STATUS_OK);
-    s.poll.n_calls = 1;
-    s.call.priority = 1;
-    judge(&s);
-    expect_refusal(&s, "invalid_argument", "priority is not supported");
-
-    say_poll(&s, STATUS_OK);
-    s.poll.wake_on_error = true;
-    judge(&s);
-    expect_refusal(&s, "invalid_argument", "poll.wake_on_error is not supported");
-
-    say_poll(&s, STATUS_OK);
+    s.poll.n_calls = 4;
     s.poll.cancel = given_up;
     s.poll.n_cancel = 1;
     judge(&s);
-    expect_refusal(&s, "invalid_argument", "poll.cancel is not supported");
-
+    assert_int_equal(s.answer.cancel_count, 1);
+    expect_refusal(&s, "invalid_argument", "4 calls");
     say_poll(&s, STATUS_OK);
-    s.poll.state_case = DISPATCH__SDK__V1__POLL__STATE_APPEND;
+    s.poll.cancel = given_up;
+    s.poll.n_cancel = 100001;
     judge(&s);
-    expect_exit(&s, STATUS_INVALID_RESPONSE, "invalid_response", "poll.append is not supported");
+    assert_int_equal(s.answer.cancel_count, 0);
+    expect_refusal(&s, "invalid_argument", "gives up 100001 calls");
+}
+
+static void extensions(void **state)
+{
+    static uint8_t more[] = "more";
+    wire_timestamp later = GOOGLE__PROTOBUF__TIMESTAMP__INIT;
+    uint64_t given_up[] = {1, 5};
+    struct said s;
+
+    (void)state;
+    later.seconds = 2;
+    say_poll(&s, STATUS_OK);
+    s.poll.n_calls = 1;
+    s.call.priority = -7;
+    s.call.not_before = &later;
+    s.poll.wake_on_error = true;
+    s.poll.cancel = given_up;
+    s.poll.n_cancel = 2;
+    s.poll.state_case = DISPATCH__SDK__V1__POLL__STATE_APPEND;
+    s.poll.append = (ProtobufCBinaryData){.len = 4, .data = more};
+    s.poll.append_position = 12;
+    judge(&s);
+    assert_int_equal(s.answer.outcome, ENGINE_POLL);
+    assert_true(s.answer.append && s.answer.wake_on_error);
+    assert_int_equal(s.answer.append_position, 12);
+    assert_true(slice_eq_str(blob_slice(s.answer.state), "more"));
+    assert_int_equal(s.answer.cancel[1], 5);
+    assert_int_equal(s.answer.specs[0].priority, -7);
+    assert_true(s.answer.specs[0].not_before == 2 * NS_PER_S);
+    answer_free(&s.answer);
+
+    s.poll.append.len = 2001;
+    s.poll.append.data = zeros;
+    judge(&s);
+    expect_exit(&s, STATUS_INVALID_RESPONSE, "invalid_response", "2001 bytes, more than the 2000");
+
+    /* Of an Any, the value counts as the state. */
+    say_poll(&s, STATUS_OK);
+    s.poll.state_case = DISPATCH__SDK__V1__POLL__STATE_TYPED_COROUTINE_STATE;
+    s.poll.typed_coroutine_state = &s.state;
+    s.state.value = (ProtobufCBinaryData){.len = 10, .data = zeros};
+    judge(&s);
+    assert_int_equal(s.answer.state->len - s.answer.state_overhead, 10);
+    answer_free(&s.answer);
+}
+
+static void diverged_code_is_no_overload(void **state)
+{
+    char diverged[] = "Diverged";
+    struct said s;
+
+    (void)state;
+    say_exit(&s, STATUS_TEMPORARY_ERROR);
+    s.result.error = &s.error;
+    judge(&s);
+    assert_false(s.answer.blameless);
+    answer_free(&s.answer);
+    s.error.type = diverged;
+    judge(&s);
+    assert_true(s.answer.blameless);
+    answer_free(&s.answer);
 }
 
 static void failures(void **state)
@@ -455,6 +509,8 @@ int main(void)
         cmocka_unit_test(a_tail_call_counts_before_all_else),
         cmocka_unit_test(polls),
         cmocka_unit_test(polls_are_refused_as_a_whole),
+        cmocka_unit_test(extensions),
+        cmocka_unit_test(diverged_code_is_no_overload),
         cmocka_unit_test(failures),
         cmocka_unit_test(results_say_what_rows_do_not),
         cmocka_unit_test(the_cache_is_bounded),

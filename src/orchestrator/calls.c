@@ -18,15 +18,10 @@ int call_clip(const char *text)
 
 static int check_extensions(const wire_call *call, struct error *err)
 {
-    const char *name = call->not_before ? "not_before"
-                       : call->priority ? "priority"
-                       : call->key[0]   ? "key"
-                                        : NULL;
-
-    if (!name)
+    if (!call->key[0])
         return 0;
     return error_set(err, CODE_INVALID_ARGUMENT,
-                     "%s is not supported by this version: leave it out", name);
+                     "key is not supported by this version: leave it out");
 }
 
 static int check_endpoint(const char *endpoint, bool required, struct error *err)
@@ -62,7 +57,8 @@ int call_to_spec(const struct call_limits *limits, const wire_call *call, bool e
     struct engine_spec s = {.function = slice_str(call->function),
                             .endpoint = slice_str(call->endpoint),
                             .version = slice_str(call->version),
-                            .correlation_id = call->correlation_id};
+                            .correlation_id = call->correlation_id,
+                            .priority = call->priority};
     int code = check_function(call->function, err);
 
     if (!code)
@@ -75,6 +71,8 @@ int call_to_spec(const struct call_limits *limits, const wire_call *call, bool e
         return error_set(err, CODE_INVALID_ARGUMENT, "version is longer than 1,024 bytes");
     if (call->expiration)
         s.expiration_ns = wire_duration_ns(call->expiration);
+    if (call->not_before)
+        s.not_before = wire_time_ns(call->not_before);
     if (s.expiration_ns < 0)
         return error_set(err, CODE_INVALID_ARGUMENT, "expiration is negative");
     if (call->input) {

@@ -405,6 +405,7 @@ static void take_options(struct orchestrator *o, const struct orchestrator_optio
         p->cache_max = CACHE_MAX_DEFAULT;
     o->limits.payload_max = p->payload_max;
     o->limits.state_max = p->state_max;
+    p->engine.state_max = p->state_max;
     o->limits.calls_max = p->engine.calls_max ? p->engine.calls_max : CALLS_MAX_DEFAULT;
 }
 

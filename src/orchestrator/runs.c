@@ -38,6 +38,7 @@ struct run {
 /* What a run needs besides its payloads: names, ids, a thousand results' frames. */
 #define RUN_ARENA_SLACK ((size_t)32 << 20)
 #define NOTED_ERROR_MAX 4096
+#define COMPACT_CHUNKS  64
 
 static struct run *run_of(struct orchestrator_run *out)
 {
@@ -215,34 +216,72 @@ static int build_input(struct run *r, wire_run_request *q, struct error *err)
     return nothing->type_url ? 0 : error_memory(err);
 }
 
-static int build_state(struct run *r, const struct engine_row *row, wire_poll_result *p,
-                       struct error *err)
+/* `head`, and behind it the chunks of the state from `first` on. */
+static int join_chunks(struct run *r, struct slice head, uint32_t first, uint32_t count,
+                       ProtobufCBinaryData *out, struct error *err)
 {
-    size_t len = 0, at = 0;
+    size_t len = head.len, at = head.len;
     uint8_t *bytes;
 
-    if (row->state_arm == 0)
-        return 0;
-    for (uint32_t i = 0; i < row->state_chunks; i++)
+    for (uint32_t i = first; i < count; i++)
         len += r->parts[i].blob->len;
     bytes = arena_alloc(&r->arena, len ? len : 1);
     if (!bytes)
         return error_memory(err);
-    for (uint32_t i = 0; i < row->state_chunks; i++) {
+    if (head.len)
+        memcpy(bytes, head.data, head.len);
+    for (uint32_t i = first; i < count; i++) {
         struct blob *chunk = r->parts[i].blob;
 
         if (chunk->len)
             memcpy(bytes + at, chunk->data, chunk->len);
         at += chunk->len;
     }
+    *out = (ProtobufCBinaryData){.len = len, .data = bytes};
+    return 0;
+}
+
+/* The first chunk is as the endpoint sent it, packed if it is an Any; what was appended stands in
+ * the others, as bytes. */
+static int build_state(struct run *r, const struct engine_row *row, wire_poll_result *p,
+                       struct error *err)
+{
+    wire_any *any;
+    int code;
+
+    if (row->state_arm == 0)
+        return 0;
     if (row->state_arm == 1) {
         p->state_case = DISPATCH__SDK__V1__POLL_RESULT__STATE_COROUTINE_STATE;
-        p->coroutine_state = (ProtobufCBinaryData){.len = len, .data = bytes};
-        return 0;
+        return join_chunks(r, slice(NULL, 0), 0, row->state_chunks, &p->coroutine_state, err);
     }
     p->state_case = DISPATCH__SDK__V1__POLL_RESULT__STATE_TYPED_COROUTINE_STATE;
-    return wire_unpack(&google__protobuf__any__descriptor, slice(bytes, len), &r->arena,
+    code = wire_unpack(&google__protobuf__any__descriptor,
+                       row->state_chunks ? blob_slice(r->parts[0].blob) : slice(NULL, 0), &r->arena,
                        &p->typed_coroutine_state, err);
+    any = p->typed_coroutine_state;
+    if (code || row->state_chunks < 2)
+        return code;
+    return join_chunks(r, slice(any->value.data, any->value.len), 1, row->state_chunks, &any->value,
+                       err);
+}
+
+/* Many small chunks are read slowly: they become one. Without memory they stay for now. */
+static void compact_state(struct run *r, const struct engine_run *info)
+{
+    const wire_poll_result *p = r->out.request->poll_result;
+    const ProtobufCBinaryData *bytes = &p->coroutine_state;
+    struct blob *whole;
+
+    if (info->first || info->row.state_chunks < COMPACT_CHUNKS)
+        return;
+    whole = info->row.state_arm == 1 ? blob_copy(slice(bytes->data, bytes->len))
+                                     : wire_pack_blob(p->typed_coroutine_state);
+    if (!whole)
+        return;
+    engine_compact(r->o->engine, r->call, r->attempt, whole);
+    r->o->dirty = true;
+    blob_unref(whole);
 }
 
 static int build_result(struct run *r, struct blob *done, wire_call_result **out, struct error *err)
@@ -328,6 +367,7 @@ static void run_invoke(struct run *r)
         run_end_trouble(r, &err);
         return;
     }
+    compact_state(r, &info);
     /* The request has copies of them. */
     for (size_t i = 0; i < r->part_count; i++)
         blob_unref(r->parts[i].blob);

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The wire's extensions from end to end: what an endpoint appends comes back as one state,
+ * whichever kind it was, across restarts and however many pieces it came in. */
+#include "orchestrator/testing.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static int setup(void **state)
+{
+    struct world *w = calloc(1, sizeof *w);
+
+    assert_non_null(w);
+    *state = w;
+    world_init(w);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    world_free(*state);
+    free(*state);
+    return 0;
+}
+
+static void answer_poll(struct orchestrator_run *run, wire_poll *poll)
+{
+    wire_run_response response = DISPATCH__SDK__V1__RUN_RESPONSE__INIT;
+    wire_duration wait = GOOGLE__PROTOBUF__DURATION__INIT;
+
+    response.status = DISPATCH__SDK__V1__STATUS__STATUS_OK;
+    response.directive_case = DISPATCH__SDK__V1__RUN_RESPONSE__DIRECTIVE_POLL;
+    response.poll = poll;
+    poll->max_wait = &wait; /* at once */
+    orchestrator_run_answered(run, &response);
+}
+
+static void answer_append(struct orchestrator_run *run, uint64_t position, const char *bytes)
+{
+    wire_poll poll = DISPATCH__SDK__V1__POLL__INIT;
+    char copy[64];
+
+    snprintf(copy, sizeof copy, "%s", bytes);
+    poll.state_case = DISPATCH__SDK__V1__POLL__STATE_APPEND;
+    poll.append = (ProtobufCBinaryData){.len = strlen(copy), .data = (uint8_t *)copy};
+    poll.append_position = position;
+    answer_poll(run, &poll);
+}
+
+static void a_typed_state_grows(void **state)
+{
+    struct world *w = *state;
+    wire_poll poll = DISPATCH__SDK__V1__POLL__INIT;
+    wire_any any = GOOGLE__PROTOBUF__ANY__INIT;
+    char id[ID_TEXT_LEN + 1], url[] = "type.example/State";
+    uint8_t start[] = "0123456789";
+    struct orchestrator_run *run;
+    wire_any *back;
+
+    world_dispatch(w, "f", NULL, id);
+    any.type_url = url;
+    any.value = (ProtobufCBinaryData){.len = 10, .data = start};
+    poll.state_case = DISPATCH__SDK__V1__POLL__STATE_TYPED_COROUTINE_STATE;
+    poll.typed_coroutine_state = &any;
+    answer_poll(world_take_run(w), &poll);
+    for (uint64_t i = 0; i < 200; i++) { /* past one compaction, and then some */
+        world_settle(w);
+        if (i % 50 == 7)
+            world_restart(w);
+        answer_append(world_take_run(w), 10 + 2 * i, "ab");
+    }
+    world_settle(w);
+    run = world_take_run(w);
+    assert_int_equal(run->request->resume, 201);
+    assert_int_equal(run->request->poll_result->state_case,
+                     DISPATCH__SDK__V1__POLL_RESULT__STATE_TYPED_COROUTINE_STATE);
+    back = run->request->poll_result->typed_coroutine_state;
+    assert_string_equal(back->type_url, url);
+    assert_int_equal(back->value.len, 410);
+    assert_memory_equal(back->value.data, "0123456789abab", 14);
+    assert_memory_equal(back->value.data + 400, "ababababab", 10);
+    /* Whoever appends to what is not there is asked again. */
+    answer_append(run, 17, "no");
+    world_settle(w);
+    assert_int_equal(w->run_count, 0);
+    world_advance(w, NS_PER_S);
+    run = world_take_run(w);
+    assert_int_equal(run->request->poll_result->typed_coroutine_state->value.len, 410);
+    answer_ok(run, "end");
+    world_settle(w);
+    world_expect(w, id, STATUS_OK, "end");
+}
+
+static void bytes_grow_from_nothing(void **state)
+{
+    struct world *w = *state;
+    char id[ID_TEXT_LEN + 1];
+    struct orchestrator_run *run;
+
+    world_dispatch(w, "f", NULL, id);
+    for (uint64_t i = 0; i < 70; i++) {
+        answer_append(world_take_run(w), 3 * i, "abc");
+        world_settle(w);
+    }
+    run = world_take_run(w);
+    assert_int_equal(run->request->poll_result->state_case,
+                     DISPATCH__SDK__V1__POLL_RESULT__STATE_COROUTINE_STATE);
+    assert_int_equal(run->request->poll_result->coroutine_state.len, 210);
+    assert_memory_equal(run->request->poll_result->coroutine_state.data + 204, "abcabc", 6);
+    answer_ok(run, "end");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_typed_state_grows, setup, teardown),
+        cmocka_unit_test_setup_teardown(bytes_grow_from_nothing, setup, teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
