@@ -156,17 +156,27 @@ void buf_put_u64(struct buf *b, uint64_t value)
     buf_append(b, &value, sizeof value);
 }
 
-void buf_put_varint(struct buf *b, uint64_t value)
+static size_t write_varint(uint8_t *to, uint64_t value)
 {
-    uint8_t bytes[VARINT_MAX];
     size_t len = 0;
 
     while (value >= 0x80) {
-        bytes[len++] = (uint8_t)(value | 0x80);
+        to[len++] = (uint8_t)(value | 0x80);
         value >>= 7;
     }
-    bytes[len++] = (uint8_t)value;
-    buf_append(b, bytes, len);
+    to[len++] = (uint8_t)value;
+    return len;
+}
+
+/* Rows consist of little else, so that it is worth writing them where they belong. */
+void buf_put_varint(struct buf *b, uint64_t value)
+{
+    uint8_t bytes[VARINT_MAX];
+
+    if (!b->failed && b->cap - b->len >= VARINT_MAX && b->max - b->len >= VARINT_MAX)
+        b->len += write_varint(b->data + b->len, value);
+    else
+        buf_append(b, bytes, write_varint(bytes, value));
 }
 
 void buf_put_bytes(struct buf *b, struct slice bytes)
