@@ -21,18 +21,20 @@ static bool is_digit(uint8_t c)
 
 static bool is_host_char(uint8_t c)
 {
-    return is_alpha(c) || is_digit(c) || (c && strchr("-._~!$&'()*+,;=", c));
+    return is_alpha(c) || is_digit(c) || c == '.' || (c && strchr("-_~!$&'()*+,;=", c));
 }
 
 /* The length of what stands before any of the characters of `stops`. */
 static size_t until(struct slice s, const char *stops)
 {
-    const uint8_t *bytes = s.data;
-    size_t n = 0;
+    const uint8_t *found;
 
-    while (n < s.len && !(bytes[n] && strchr(stops, bytes[n])))
-        n++;
-    return n;
+    for (; *stops && s.len; stops++) {
+        found = memchr(s.data, *stops, s.len);
+        if (found)
+            s.len = (size_t)(found - (const uint8_t *)s.data);
+    }
+    return s.len;
 }
 
 static struct slice skip(struct slice s, size_t n)
