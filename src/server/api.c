@@ -12,7 +12,6 @@
 #include "server/api.h"
 
 #include <assert.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -138,6 +137,15 @@ void api_gone(void *arg, struct net_exchange *exchange)
     }
 }
 
+static void draw_request_id(struct api *api, char id[API_REQUEST_ID_MAX + 1])
+{
+    uint64_t number = rand_u64(&api->rand);
+
+    for (size_t i = 0; i < 16; i++)
+        id[i] = "0123456789abcdef"[number >> (60 - 4 * i) & 15];
+    id[16] = '\0';
+}
+
 /* The request's own id if it has a sane one, to be found again in the logs of both sides. */
 static void make_request_id(struct api *api, const struct net_request *request,
                             char id[API_REQUEST_ID_MAX + 1])
@@ -151,7 +159,7 @@ static void make_request_id(struct api *api, const struct net_request *request,
     if (sane)
         snprintf(id, API_REQUEST_ID_MAX + 1, "%.*s", (int)given.len, p);
     else
-        snprintf(id, API_REQUEST_ID_MAX + 1, "%016" PRIx64, rand_u64(&api->rand));
+        draw_request_id(api, id);
 }
 
 static bool authenticate(const struct api *api, const struct net_request *request,

@@ -14,7 +14,6 @@
 #include "server/invoker.h"
 
 #include <assert.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -38,7 +37,17 @@ struct attempt {
 
 static const char *format_request_id(const struct orchestrator_run *run, char id[REQUEST_ID_MAX])
 {
-    snprintf(id, REQUEST_ID_MAX, "%s-%" PRIx64, run->request->dispatch_id, run->attempt);
+    size_t len = strnlen(run->request->dispatch_id, REQUEST_ID_MAX - 18);
+    char *at = id + len;
+    unsigned shift = 60;
+
+    memcpy(id, run->request->dispatch_id, len);
+    *at++ = '-';
+    while (shift && run->attempt >> shift == 0)
+        shift -= 4;
+    for (int left = (int)shift; left >= 0; left -= 4)
+        *at++ = "0123456789abcdef"[run->attempt >> left & 15];
+    *at = '\0';
     return id;
 }
 
@@ -207,15 +216,28 @@ static void run_done(void *arg, const struct net_response *response)
 
 /* --- how it begins --------------------------------------------------------------------------- */
 
+static char *put(char *to, struct slice text)
+{
+    if (text.len)
+        memcpy(to, text.data, text.len);
+    return to + text.len;
+}
+
 /* "/prefix/dispatch.sdk.v1.FunctionService/Run?query"; data NULL: no memory. */
 static struct slice run_target(const struct net_url *url, struct arena *arena)
 {
-    struct slice prefix = url->path;
+    struct slice prefix = url->path, path = slice_str(RUN_PATH), query = url->query;
+    char *target, *at;
 
     while (prefix.len && ((const char *)prefix.data)[prefix.len - 1] == '/')
         prefix.len--;
-    return slice_str(arena_printf(arena, "%.*s" RUN_PATH "%s%.*s", SLICE_FMT(prefix),
-                                  url->query.len ? "?" : "", SLICE_FMT(url->query)));
+    target = at = arena_alloc(arena, prefix.len + path.len + 1 + query.len);
+    if (!target)
+        return (struct slice){0};
+    at = put(put(at, prefix), path);
+    if (query.len)
+        at = put(put(at, slice_str("?")), query);
+    return slice(target, (size_t)(at - target));
 }
 
 static uint32_t run_timeout(const struct http_invoker *invoker, int64_t expires)
