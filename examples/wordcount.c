@@ -8,302 +8,209 @@
  * Two functions do it. `wordcount`, a primitive function, finds the files, asks for one call a
  * file, and suspends; it is resumed with the results of some, adds them to the counts in its state,
  * and suspends again, until all are there. `count_file` counts one file; many run at a time. Kill
- * the server at any moment, start it again: each file is counted again, if need be, and added once.
+ * the server at any moment, start it again: a file may be counted twice, but it is added once.
  *
  * A word is a run of ASCII letters, in lower case. For each file this says the same:
  *
  *     tr -cs A-Za-z '\n' <FILE | tr A-Z a-z | grep . | LC_ALL=C sort | uniq -c
  */
+#include <ctype.h>
 #include <dispatch_sdk.h>
 #include <errno.h>
 #include <ftw.h>
 #include <getopt.h>
-#include <inttypes.h>
+#include <search.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* What one call may carry, and what one poll may ask for: limits of the orchestrator. */
-enum { PAYLOAD_MAX = 4000000, CALLS_MAX = 10000 };
+enum {
+    CALLS_MAX = 10000, /* of one poll: as many as the orchestrator takes */
+    RESULTS_AT_ONCE =
+        100, /* resume when so many are there: each poll sends the whole state again */
+    RESULTS_MAX = 1000,
+};
 
-/* A large file is counted in slices, by several calls, so that no result grows past the limit. */
-enum { SLICE = 1 << 20 };
-
-/* Resume when so many results are there: each poll sends the whole state again. */
-enum { RESULTS_AT_ONCE = 100, RESULTS_MAX = 1000 };
-
-/* --- a table of words ------------------------------------------------------------------------- */
+/* --- words: a tree of search.h, and as text, a line a word: "the 42\n" -------------------------
+ */
 
 struct word {
-    char *text;
-    uint64_t count;
+    unsigned long count;
+    char text[];
 };
 
-struct words {
-    struct word *slots; /* open addressing; cap is a power of two, or 0 */
-    size_t used, cap;
-    uint64_t total;
-};
-
-static struct word *find(const struct words *w, const char *text, size_t len)
+static int compare(const void *a, const void *b)
 {
-    uint64_t hash = 14695981039346656037u;
-    struct word *slot;
-
-    for (size_t i = 0; i < len; i++)
-        hash = (hash ^ (unsigned char)text[i]) * 1099511628211u;
-    for (size_t at = hash ^ hash >> 32;; at++) {
-        slot = &w->slots[at & (w->cap - 1)];
-        if (!slot->text || (strncmp(slot->text, text, len) == 0 && !slot->text[len]))
-            return slot;
-    }
+    return strcmp(((const struct word *)a)->text, ((const struct word *)b)->text);
 }
 
-static bool grow(struct words *w)
+static bool add(void **words, const char *text, size_t len, unsigned long count)
 {
-    struct words bigger = {.cap = w->cap ? w->cap * 2 : 1024, .used = w->used, .total = w->total};
+    struct word *word = calloc(1, sizeof *word + len + 1), **found;
 
-    bigger.slots = calloc(bigger.cap, sizeof *bigger.slots);
-    if (!bigger.slots)
+    if (!word)
         return false;
-    for (size_t i = 0; i < w->cap; i++)
-        if (w->slots[i].text)
-            *find(&bigger, w->slots[i].text, strlen(w->slots[i].text)) = w->slots[i];
-    free(w->slots);
-    *w = bigger;
-    return true;
+    memcpy(word->text, text, len);
+    found = tsearch(word, words, compare);
+    if (!found || *found != word)
+        free(word);
+    if (found)
+        (*found)->count += count;
+    return found != NULL;
 }
 
-static bool add(struct words *w, const char *text, size_t len, uint64_t count)
+static void write_word(const void *node, VISIT visit, void *out)
 {
-    struct word *slot;
+    const struct word *word = *(struct word *const *)node;
 
-    if (w->used * 2 >= w->cap && !grow(w))
-        return false;
-    slot = find(w, text, len);
-    if (!slot->text) {
-        slot->text = strndup(text, len);
-        if (!slot->text)
-            return false;
-        w->used++;
-    }
-    slot->count += count;
-    w->total += count;
-    return true;
+    if (visit == postorder || visit == leaf) /* which is the order of the words */
+        fprintf(out, "%s %lu\n", word->text, word->count);
 }
 
-static void free_words(struct words *w)
-{
-    for (size_t i = 0; i < w->cap; i++)
-        free(w->slots[i].text);
-    free(w->slots);
-    *w = (struct words){0};
-}
-
-/* As text, a line a word: "the 42\n". That is what results and states carry. */
-static void write_words(const struct words *w, FILE *out)
-{
-    for (size_t i = 0; i < w->cap; i++)
-        if (w->slots[i].text)
-            fprintf(out, "%s %" PRIu64 "\n", w->slots[i].text, w->slots[i].count);
-}
-
-static bool read_words(struct words *w, const char *text)
+static bool read_words(void **words, const char *text)
 {
     while (*text) {
         size_t len = strcspn(text, " ");
         char *end;
-        uint64_t count = strtoull(text + len, &end, 10);
+        unsigned long count = strtoul(text + len, &end, 10);
 
-        if (*end != '\n' || !add(w, text, len, count))
+        if (*end != '\n' || !add(words, text, len, count))
             return false;
         text = end + 1;
     }
     return true;
 }
 
-/* --- count_file: one call a file -------------------------------------------------------------- */
-
-static bool is_letter(int c)
+/* Frees the words, and returns them as text in the run's memory, below a line of their own. NULL:
+ * errno says why. */
+static char *text_of(struct dispatch_ctx *ctx, void *words, const char *first_line)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    char *text = NULL, *copy = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+
+    if (out) {
+        fputs(first_line, out);
+        twalk_r(words, write_word, out);
+        if (fclose(out) == 0)
+            copy = dispatch_printf(ctx, "%s", text);
+        free(text);
+    }
+    tdestroy(words, free);
+    return copy;
 }
 
-/* Counts the words that begin in [start, end) of the file. */
-static bool count_slice(struct words *w, FILE *file, int64_t start, int64_t end)
+/* --- count_file: one call a file ---------------------------------------------------------------
+ */
+
+static bool count_words(FILE *file, void **words)
 {
-    bool skip = false, ok = true; /* skip: in a word that began in the slice before */
-    size_t len = 0, cap = 0;
     char *word = NULL;
+    size_t len = 0, cap = 0;
+    bool ok = true;
 
-    if (start > 0) {
-        if (fseeko(file, start - 1, SEEK_SET))
-            return false;
-        skip = is_letter(getc(file));
-    }
-    for (int64_t at = start; ok; at++) {
-        int c = getc_unlocked(file);
-
-        if (!is_letter(c)) {
-            ok = len == 0 || add(w, word, len, 1);
-            len = 0;
-            skip = false;
-            if (c == EOF || at >= end)
-                break;
-        } else if (!skip) {
-            if (len == 0 && at >= end)
-                break; /* the next slice's */
+    for (int c = 0; ok && c != EOF;) {
+        c = getc_unlocked(file);
+        if (c < 128 && isalpha(c)) {
             if (len == cap) {
-                char *more = realloc(word, cap = cap ? cap * 2 : 64);
+                char *more = realloc(word, cap = 2 * cap + 64);
 
-                if (!more) {
-                    ok = false;
+                if (!more)
                     break;
-                }
                 word = more;
             }
-            word[len++] = (char)(c | 0x20);
+            word[len++] = (char)tolower(c);
+        } else if (len > 0) {
+            ok = add(words, word, len, 1);
+            len = 0;
         }
     }
     free(word);
-    return ok && !ferror(file);
+    return ok && feof(file);
 }
 
-/* With --flaky, a call fails the first time that this process runs it. */
+/* With --flaky, some calls fail the first time that this process runs them. */
 static bool fails_now(struct dispatch_value input)
 {
-    static atomic_bool tried[65536];
+    static atomic_bool tried[CALLS_MAX];
     struct dispatch_value flaky;
     int64_t number;
 
     return dispatch_argument_named(input, "flaky", &flaky) && dispatch_as_int(flaky, &number) &&
-           !atomic_exchange(&tried[number & 65535], true);
-}
-
-/* The words of the slices in the input, as text in the run's memory; NULL: errno. */
-static char *count_slices(struct dispatch_ctx *ctx, struct dispatch_value input, const char **path)
-{
-    struct dispatch_value p, start;
-    struct words words = {0};
-    char *text = NULL, *result = NULL;
-    size_t size = 0;
-    FILE *out;
-    bool ok = true;
-    int64_t at;
-
-    for (size_t i = 0;
-         ok && dispatch_argument_at(input, i, &p) && dispatch_argument_at(input, i + 1, &start);
-         i += 2) {
-        FILE *file;
-
-        *path = dispatch_as_string(p, NULL);
-        ok = *path && dispatch_as_int(start, &at);
-        file = ok ? fopen(*path, "re") : NULL;
-        ok = file && count_slice(&words, file, at, at + SLICE);
-        if (file)
-            fclose(file);
-    }
-    out = ok ? open_memstream(&text, &size) : NULL;
-    if (out) {
-        write_words(&words, out);
-        if (!fclose(out))
-            result = dispatch_printf(ctx, "%s", text);
-        free(text);
-    }
-    free_words(&words);
-    return result;
+           !atomic_exchange(&tried[number % CALLS_MAX], true);
 }
 
 static struct dispatch_result count_file(struct dispatch_ctx *ctx, struct dispatch_value input)
 {
-    const char *path = "?";
-    char *text;
+    struct dispatch_value path = {0};
+    void *words = NULL;
+    char *text = NULL;
+    FILE *file;
 
+    if (!dispatch_argument_at(input, 0, &path) || !dispatch_as_string(path, NULL))
+        return dispatch_fail(ctx, DISPATCH_INVALID_ARGUMENT, "Arguments", "no path is given");
     if (fails_now(input))
         return dispatch_fail(ctx, DISPATCH_TEMPORARY_ERROR, "Flaky", "failing once, as asked");
-    errno = 0;
-    text = count_slices(ctx, input, &path);
+    file = fopen(dispatch_as_string(path, NULL), "re");
+    if (file && count_words(file, &words))
+        text = text_of(ctx, words, "");
+    else
+        tdestroy(words, free);
+    if (file)
+        fclose(file);
     if (!text)
-        return dispatch_fail_errno(ctx, errno, "counting %s", path);
+        return dispatch_fail_errno(ctx, errno, "counting %s", dispatch_as_string(path, NULL));
     return dispatch_ok(dispatch_string(text));
 }
 DISPATCH_REGISTER(count_file);
 
-/* --- finding the files ------------------------------------------------------------------------ */
+/* --- wordcount: fans out, joins ----------------------------------------------------------------
+ */
 
-struct slices {
-    struct dispatch_argument *list; /* two a slice: path (malloc'ed), start */
-    size_t count, cap, files;
+struct files {
+    char **path;
+    size_t count;
     bool failed;
 };
 
-static void add_slice(struct slices *s, const char *path, int64_t start)
-{
-    if (s->count + 2 > s->cap) {
-        size_t cap = s->cap ? s->cap * 2 : 256;
-        struct dispatch_argument *more = realloc(s->list, cap * sizeof *more);
-
-        s->failed |= more == NULL;
-        if (!more)
-            return;
-        s->list = more;
-        s->cap = cap;
-    }
-    path = strdup(path);
-    s->failed |= path == NULL;
-    s->list[s->count++] = (struct dispatch_argument){NULL, dispatch_string(path)};
-    s->list[s->count++] = (struct dispatch_argument){NULL, dispatch_int(start)};
-}
+static _Thread_local struct files *finding; /* as nftw's callback gets no argument */
 
 /* As git has it: what has a NUL in its first 8,000 bytes is no text. */
-static bool is_text(const char *path)
+static int find_file(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
     char head[8000];
-    FILE *file = fopen(path, "re");
+    FILE *file = type == FTW_F && S_ISREG(st->st_mode) ? fopen(path, "re") : NULL;
     size_t n = file ? fread(head, 1, sizeof head, file) : 0;
+    char **more;
 
+    (void)ftw;
     if (file)
         fclose(file);
-    else
-        fprintf(stderr, "wordcount: skipping %s: %s\n", path, strerror(errno));
-    return n > 0 && !memchr(head, '\0', n);
-}
-
-static _Thread_local struct slices *walking; /* as nftw's callback gets no argument */
-
-static int visit(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)ftw;
-    if (type != FTW_F || !S_ISREG(st->st_mode) || !is_text(path))
+    if (n == 0 || memchr(head, '\0', n))
         return 0;
-    walking->files++;
-    for (int64_t start = 0; start < st->st_size; start += SLICE)
-        add_slice(walking, path, start);
-    return walking->failed;
+    more = realloc(finding->path, (finding->count + 1) * sizeof *more);
+    if (more) {
+        finding->path = more;
+        finding->path[finding->count] = strdup(path);
+    }
+    finding->failed = !more || !finding->path[finding->count++];
+    return finding->failed;
 }
 
-/* All slices of all text files below the folder; symbolic links are not followed. */
-static bool find_slices(const char *folder, struct slices *s)
+/* All text files below the folder; symbolic links are not followed. */
+static bool find_files(const char *folder, struct files *files)
 {
-    walking = s;
-    return nftw(folder, visit, 32, FTW_PHYS) == 0 && !s->failed;
+    finding = files;
+    return nftw(folder, find_file, 32, FTW_PHYS) == 0 && !files->failed;
 }
 
-static void free_slices(struct slices *s)
+static void free_files(struct files *files)
 {
-    for (size_t i = 0; i < s->count; i += 2)
-        free((char *)(uintptr_t)dispatch_as_string(s->list[i].value, NULL));
-    free(s->list);
+    for (size_t i = 0; i < files->count; i++)
+        free(files->path[i]);
+    free(files->path);
 }
-
-/* --- wordcount: fans out, joins --------------------------------------------------------------- */
-
-/* The state of a wordcount: this, then its words as text. */
-struct progress {
-    uint32_t files, calls, done;
-    unsigned char seen[CALLS_MAX / 8 + 1]; /* a bit a call: no result is added twice */
-};
 
 static struct dispatch_output failed(struct dispatch_ctx *ctx, int errnum, const char *what)
 {
@@ -312,237 +219,166 @@ static struct dispatch_output failed(struct dispatch_ctx *ctx, int errnum, const
     return dispatch_output_error(ctx, &error);
 }
 
-/* Suspends until more results are there. Calls are made in the first poll only. */
-static struct dispatch_output suspend(struct dispatch_ctx *ctx, const struct progress *progress,
-                                      const struct words *words, const struct dispatch_call *calls,
-                                      size_t call_count)
+/* Suspends until more results are there, or ends the call if all are. The state is the progress,
+ * and below it the words; the end result is the same. */
+static struct dispatch_output go_on(struct dispatch_ctx *ctx, long files, long done, void *words,
+                                    const struct dispatch_call *calls)
 {
-    uint32_t left = progress->calls - progress->done;
-    struct dispatch_poll poll = {.calls = calls, .call_count = call_count};
-    struct dispatch_output output;
-    char *state = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&state, &size);
+    struct dispatch_poll poll = {.calls = calls, .max_results = RESULTS_MAX};
+    char line[64], *text;
+    long left = files - done;
 
-    if (!out)
+    snprintf(line, sizeof line, "%ld %ld\n", files, done);
+    text = text_of(ctx, words, line);
+    if (!text)
         return failed(ctx, errno, "writing the state");
-    fwrite(progress, sizeof *progress, 1, out);
-    write_words(words, out);
-    if (fclose(out)) {
-        free(state);
-        return failed(ctx, errno, "writing the state");
-    }
-    poll.state = dispatch_bytes(state, size);
-    poll.min_results = left < RESULTS_AT_ONCE ? (int32_t)left : RESULTS_AT_ONCE;
-    poll.max_results = RESULTS_MAX;
-    output = dispatch_output_poll(ctx, &poll); /* copies the state */
-    free(state);
-    return output;
+    if (left == 0)
+        return dispatch_output_value(ctx, dispatch_string(text));
+    poll.state = dispatch_string(text);
+    poll.call_count = calls ? (size_t)files : 0; /* asked for once; they span all polls */
+    poll.min_results = (int32_t)(left < RESULTS_AT_ONCE ? left : RESULTS_AT_ONCE);
+    return dispatch_output_poll(ctx, &poll);
 }
 
-/* The end: all words, below a line with the number of files. */
-static struct dispatch_output finish(struct dispatch_ctx *ctx, const struct progress *progress,
-                                     const struct words *words)
+/* The first run: one call a file, of which every `flaky`-th is to fail once. */
+static struct dispatch_output fan_out(struct dispatch_ctx *ctx, const struct files *files,
+                                      int64_t flaky)
 {
-    struct dispatch_output output;
-    char *text = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
-
-    if (!out)
-        return failed(ctx, errno, "writing the result");
-    fprintf(out, "%u\n", progress->files);
-    write_words(words, out);
-    if (fclose(out)) {
-        output = failed(ctx, errno, "writing the result");
-    } else if (size > PAYLOAD_MAX) {
-        struct dispatch_error error = {
-            .status = DISPATCH_PERMANENT_ERROR,
-            .type = "TooManyWords",
-            .message = "the different words take more than 4,000,000 bytes: try a smaller folder"};
-
-        output = dispatch_output_error(ctx, &error);
-    } else {
-        output = dispatch_output_value(ctx, dispatch_string(text));
-    }
-    free(text);
-    return output;
-}
-
-/* One call a slice; or, of more slices than a poll can have calls, one for several. */
-static struct dispatch_output fan_out(struct dispatch_ctx *ctx, struct slices *s, int64_t flaky)
-{
-    size_t slices = s->count / 2;
-    size_t each = slices > CALLS_MAX ? (slices + CALLS_MAX - 1) / CALLS_MAX : 1;
-    size_t count = (slices + each - 1) / each;
-    struct dispatch_call *calls = dispatch_alloc(ctx, count * sizeof *calls);
-    struct dispatch_argument *arguments =
-        dispatch_alloc(ctx, count * (2 * each + 1) * sizeof *arguments);
-    struct progress progress = {.files = (uint32_t)s->files, .calls = (uint32_t)count};
-    struct words none = {0};
+    struct dispatch_argument(*arguments)[2] = dispatch_alloc(ctx, files->count * sizeof *arguments);
+    struct dispatch_call *calls = dispatch_alloc(ctx, files->count * sizeof *calls);
 
     if (!calls || !arguments)
         return failed(ctx, ENOMEM, "making the calls");
-    for (size_t i = 0, at = 0; i < count; i++) {
-        struct dispatch_argument *own = arguments + i * (2 * each + 1);
-        size_t n = 0;
+    if (files->count > CALLS_MAX)
+        return failed(ctx, E2BIG, "more than 10,000 files: try a smaller folder");
+    for (size_t i = 0; i < files->count; i++) {
+        bool fails = flaky > 0 && (int64_t)i % flaky == 0;
 
-        for (; n < 2 * each && at < s->count; n++)
-            own[n] = s->list[at++];
-        if (flaky > 0 && i % (size_t)flaky == 0)
-            own[n++] = (struct dispatch_argument){"flaky", dispatch_int((int64_t)i)};
-        calls[i] = dispatch_to("count_file", dispatch_arguments(own, n));
+        arguments[i][0] = (struct dispatch_argument){NULL, dispatch_string(files->path[i])};
+        arguments[i][1] = (struct dispatch_argument){"flaky", dispatch_int((int64_t)i)};
+        calls[i] = dispatch_to("count_file", dispatch_arguments(arguments[i], fails ? 2 : 1));
         calls[i].correlation_id = i;
     }
-    fprintf(stderr, "wordcount: %zu files, %zu calls\n", s->files, count);
-    if (count == 0)
-        return finish(ctx, &progress, &none);
-    return suspend(ctx, &progress, &none, calls, count);
+    fprintf(stderr, "wordcount: %zu files, %zu calls\n", files->count, files->count);
+    return go_on(ctx, (long)files->count, 0, NULL, calls);
 }
 
 static struct dispatch_output begin(struct dispatch_ctx *ctx, struct dispatch_value arguments)
 {
     struct dispatch_value folder = {0}, value;
     struct dispatch_output output;
-    struct slices slices = {0};
+    struct files files = {0};
     int64_t flaky = 0;
 
     if (!dispatch_argument_at(arguments, 0, &folder) || !dispatch_as_string(folder, NULL))
         return failed(ctx, EINVAL, "the first argument is no folder");
     if (dispatch_argument_named(arguments, "flaky", &value))
         dispatch_as_int(value, &flaky);
-    output = find_slices(dispatch_as_string(folder, NULL), &slices)
-                 ? fan_out(ctx, &slices, flaky)
+    output = find_files(dispatch_as_string(folder, NULL), &files)
+                 ? fan_out(ctx, &files, flaky)
                  : failed(ctx, errno, dispatch_as_string(folder, NULL));
-    free_slices(&slices);
+    free_files(&files);
     return output;
 }
 
-/* Adds the results; returns the first error among them. */
-static const struct dispatch_error *join(struct progress *progress, struct words *words,
-                                         const struct dispatch_result *results, size_t count)
-{
-    static const struct dispatch_error bad = {.status = DISPATCH_PERMANENT_ERROR,
-                                              .type = "BadResult",
-                                              .message = "a result is not a list of words"};
-
-    for (size_t i = 0; i < count; i++) {
-        uint64_t id = results[i].correlation_id;
-        const char *text = dispatch_as_string(results[i].output, NULL);
-
-        if (results[i].error)
-            return results[i].error;
-        if (id >= progress->calls || progress->seen[id / 8] & 1 << id % 8)
-            continue;
-        if (!text || !read_words(words, text))
-            return &bad;
-        progress->seen[id / 8] |= (unsigned char)(1 << id % 8);
-        progress->done++;
-    }
-    return NULL;
-}
-
-static struct dispatch_output go_on(struct dispatch_ctx *ctx, const struct dispatch_input *input)
+/* A later run: adds the results that came. On a resume, none of the readers of the input fails. */
+static struct dispatch_output join(struct dispatch_ctx *ctx, const struct dispatch_input *input)
 {
     const struct dispatch_error *error;
     const struct dispatch_result *results;
     struct dispatch_value state;
-    struct dispatch_output output;
-    struct progress progress;
-    struct words words = {0};
-    const char *bytes;
-    size_t count, size = 0;
+    void *words = NULL;
+    long files, done;
+    size_t count;
+    char *text;
+    bool ok;
 
-    /* On a resume, which this is, none of these fails. */
     dispatch_input_state(input, &state, NULL);
     dispatch_input_results(input, &results, &count, NULL);
-    dispatch_input_poll_error(input, &error, NULL);
-    if (error) /* the calls were not accepted */
-        return dispatch_output_error(ctx, error);
-    bytes = dispatch_as_bytes(state, &size);
-    if (!bytes || size < sizeof progress)
-        return failed(ctx, EINVAL, "the state is not a wordcount's");
-    memcpy(&progress, bytes, sizeof progress);
-    /* A copy, as it has to end with a NUL. */
-    bytes = dispatch_printf(ctx, "%.*s", (int)(size - sizeof progress), bytes + sizeof progress);
-    if (!bytes || !read_words(&words, bytes))
-        output = failed(ctx, ENOMEM, "reading the state");
-    else if ((error = join(&progress, &words, results, count)) != NULL)
-        output = dispatch_output_error(ctx, error);
-    else if (progress.done < progress.calls)
-        output = suspend(ctx, &progress, &words, NULL, 0);
-    else
-        output = finish(ctx, &progress, &words);
-    fprintf(stderr, "wordcount: %u of %u calls done\n", progress.done, progress.calls);
-    free_words(&words);
-    return output;
+    dispatch_input_poll_error(input, &error, NULL); /* not NULL: the calls were not accepted */
+    files = strtol(dispatch_as_string(state, NULL), &text, 10);
+    done = strtol(text, &text, 10);
+    ok = read_words(&words, text + 1);
+    for (size_t i = 0; ok && !error && i < count; i++, done++) {
+        error = results[i].error;
+        ok = error || read_words(&words, dispatch_as_string(results[i].output, NULL));
+    }
+    fprintf(stderr, "wordcount: %ld of %ld calls done\n", done, files);
+    if (ok && !error)
+        return go_on(ctx, files, done, words, NULL);
+    tdestroy(words, free);
+    return error ? dispatch_output_error(ctx, error) : failed(ctx, ENOMEM, "adding the words");
 }
 
 static struct dispatch_output wordcount(struct dispatch_ctx *ctx,
                                         const struct dispatch_input *input)
 {
     struct dispatch_value arguments;
-    struct dispatch_error error = {.status = DISPATCH_INVALID_ARGUMENT, .type = "Arguments"};
     struct dispatch_failure failure;
 
     if (dispatch_input_is_resume(input))
-        return go_on(ctx, input);
-    if (!dispatch_input_arguments(input, &arguments, &failure))
-        return begin(ctx, arguments);
-    error.message = failure.message;
-    return dispatch_output_error(ctx, &error);
+        return join(ctx, input);
+    if (dispatch_input_arguments(input, &arguments, &failure))
+        return failed(ctx, EINVAL, failure.message);
+    return begin(ctx, arguments);
 }
 DISPATCH_REGISTER_PRIMITIVE(wordcount);
 
-/* --- the program ------------------------------------------------------------------------------ */
+/* --- the program -------------------------------------------------------------------------------
+ */
 
-static int by_word(const void *a, const void *b)
-{
-    return strcmp(((const struct word *)a)->text, ((const struct word *)b)->text);
-}
+struct line {
+    unsigned long count;
+    const char *text;
+    int len;
+};
 
 static int by_count(const void *a, const void *b)
 {
-    const struct word *x = a, *y = b;
+    const struct line *x = a, *y = b;
 
-    return x->count != y->count ? (x->count < y->count) - (x->count > y->count) : by_word(a, b);
+    if (x->count != y->count)
+        return x->count < y->count ? 1 : -1;
+    return x->text < y->text ? -1 : 1; /* which is by word */
 }
 
-/* Like `uniq -c`: by word if all are wanted, else the most frequent ones. */
+/* Like `uniq -c`: all words, in their order, or the most frequent ones. */
 static int print(const char *text, bool all, size_t top)
 {
-    struct words words = {0};
-    size_t n = 0;
+    char *at;
+    long files = strtol(text, NULL, 10);
+    unsigned long total = 0;
+    size_t count = 0, cap = strlen(text) / 4 + 1; /* the least line is "a 1\n" */
+    struct line *lines = calloc(cap, sizeof *lines);
 
-    if (!read_words(&words, text + strcspn(text, "\n") + 1)) {
-        fprintf(stderr, "wordcount: cannot read the result\n");
+    if (!lines)
         return 1;
+    for (text += strcspn(text, "\n") + 1; *text; text = at + 1, count++) {
+        lines[count].text = text;
+        lines[count].len = (int)strcspn(text, " ");
+        lines[count].count = strtoul(text + lines[count].len, &at, 10);
+        total += lines[count].count;
     }
-    for (size_t i = 0; i < words.cap; i++) /* no hash table from here on: just an array */
-        if (words.slots[i].text)
-            words.slots[n++] = words.slots[i];
-    qsort(words.slots, n, sizeof *words.slots, all ? by_word : by_count);
-    for (size_t i = 0; i < n && (all || i < top); i++)
-        printf("%7" PRIu64 " %s\n", words.slots[i].count, words.slots[i].text);
-    fprintf(all ? stderr : stdout, "%d files, %" PRIu64 " words, %zu different ones\n",
-            (int)strtol(text, NULL, 10), words.total, n);
-    words.cap = n;
-    free_words(&words);
-    return ferror(stdout) || fflush(stdout);
+    if (!all)
+        qsort(lines, count, sizeof *lines, by_count);
+    for (size_t i = 0; i < count && (all || i < top); i++)
+        printf("%7lu %.*s\n", lines[i].count, lines[i].len, lines[i].text);
+    fprintf(all ? stderr : stdout, "%ld files, %lu words, %zu different ones\n", files, total,
+            count);
+    free(lines);
+    return fflush(stdout) != 0;
 }
 
 /* The files that would be counted, for comparing. */
 static int list(const char *folder)
 {
-    struct slices slices = {0};
-    int64_t start = 0;
-    int rc = !find_slices(folder, &slices);
+    struct files files = {0};
+    bool ok = find_files(folder, &files);
 
-    for (size_t i = 0; i < slices.count; i += 2)
-        if (dispatch_as_int(slices.list[i + 1].value, &start) && start == 0)
-            puts(dispatch_as_string(slices.list[i].value, NULL));
-    free_slices(&slices);
-    return rc || fflush(stdout);
+    for (size_t i = 0; i < files.count; i++)
+        puts(files.path[i]);
+    free_files(&files);
+    return !ok || fflush(stdout);
 }
 
 static int run(const char *folder, bool all, size_t top, int64_t flaky)
@@ -551,15 +387,14 @@ static int run(const char *folder, bool all, size_t top, int64_t flaky)
                                             {"flaky", dispatch_int(flaky)}};
     struct dispatch_call call = dispatch_to("wordcount", dispatch_arguments(arguments, 2));
     struct dispatch_result result = dispatch_run(call);
-    const char *text = dispatch_as_string(result.output, NULL);
-    int rc = 1;
+    int status = 1;
 
     if (result.error)
         fprintf(stderr, "wordcount: %s: %s\n", result.error->type, result.error->message);
-    else if (text)
-        rc = print(text, all, top);
+    else
+        status = print(dispatch_as_string(result.output, NULL), all, top);
     dispatch_result_free(&result);
-    return rc;
+    return status;
 }
 
 int main(int argc, char **argv)
@@ -571,33 +406,30 @@ int main(int argc, char **argv)
                                             {0}};
     bool all = false, only_list = false;
     long top = 20, flaky = 0;
-    char *folder;
-    int c, rc;
+    char *folder = NULL;
+    int c, status = 2;
 
-    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (c == 'a')
-            all = true;
-        else if (c == 't')
+    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1 && c != '?') {
+        all |= c == 'a';
+        only_list |= c == 'l';
+        if (c == 't')
             top = strtol(optarg, NULL, 10);
-        else if (c == 'f')
+        if (c == 'f')
             flaky = strtol(optarg, NULL, 10);
-        else if (c == 'l')
-            only_list = true;
-        else
-            optind = argc; /* to the usage */
     }
-    folder = optind == argc - 1 ? realpath(argv[optind], NULL) : NULL;
-    if (!folder || top < 0 || flaky < 0) {
-        if (optind == argc - 1 && !folder)
+    if (c == -1 && optind == argc - 1 && top >= 0 && flaky >= 0) {
+        folder = realpath(argv[optind], NULL);
+        if (folder)
+            status = only_list ? list(folder) : run(folder, all, (size_t)top, flaky);
+        else
             fprintf(stderr, "wordcount: %s: %s\n", argv[optind], strerror(errno));
+    }
+    if (status == 2)
         fprintf(stderr, "Usage: wordcount [--top N | --all | --list] [--flaky N] FOLDER\n"
                         "  --top N    print the N most frequent words (20)\n"
                         "  --all      print all words, by word\n"
                         "  --list     print the files that would be counted, and count nothing\n"
                         "  --flaky N  let every Nth call fail once, to see it tried again\n");
-        return 2;
-    }
-    rc = only_list ? list(folder) : run(folder, all, (size_t)top, flaky);
     free(folder);
-    return rc;
+    return status;
 }
