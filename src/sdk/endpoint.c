@@ -5,9 +5,9 @@
  * calls the function, encodes what that returned, and answers.
  *
  * The calls that are running are in a table by id: when the orchestrator, whose own timeout has
- * passed, asks again for a run that goes on here, the second request joins the first if it is the
- * same to the last byte, and is put off otherwise. A request belongs to whoever answers it, and is
- * freed then.
+ * passed, asks again for a run that goes on here, the second request joins the first if it differs
+ * in nothing but the orchestrator's clock, and is put off otherwise. A request belongs to whoever
+ * answers it, and is freed then.
  */
 #include "sdk/endpoint.h"
 
@@ -341,45 +341,76 @@ const void *dispatch_request_bytes(const struct dispatch_request *request, size_
 
 /* --- taking requests in ---------------------------------------------------------------------- */
 
-/* RunRequest's fields 1 and 4, without unpacking the rest; false if it is not a message. */
-static bool scan_request(struct slice in, struct slice *function, struct slice *id)
+/* RunRequest's fields that are looked at here. */
+enum { FIELD_FUNCTION = 1, FIELD_ID = 4, FIELD_NOW = 1002 };
+
+/* The next field's number, and its bytes if it has such; false if it is none. */
+static bool next_field(struct slice *in, uint64_t *number, struct slice *bytes)
 {
     enum { VARINT = 0, FIXED64 = 1, BYTES = 2, FIXED32 = 5 };
+    uint64_t tag, value;
+    size_t skipped = 0;
+
+    *bytes = (struct slice){0};
+    if (!slice_get_varint(in, &tag))
+        return false;
+    *number = tag >> 3;
+    switch (tag & 7) {
+    case VARINT:
+        return slice_get_varint(in, &value);
+    case BYTES:
+        return slice_get_bytes(in, bytes);
+    case FIXED64:
+        skipped = 8;
+        break;
+    case FIXED32:
+        skipped = 4;
+        break;
+    default:
+        return false;
+    }
+    if (skipped > in->len)
+        return false;
+    *in = slice((const char *)in->data + skipped, in->len - skipped);
+    return true;
+}
+
+/* The function and the id, without unpacking the rest; false if it is not a message. */
+static bool scan_request(struct slice in, struct slice *function, struct slice *id)
+{
     struct slice bytes;
-    uint64_t tag, number;
+    uint64_t number;
 
     while (in.len > 0) {
-        size_t skipped = 0;
-
-        if (!slice_get_varint(&in, &tag))
+        if (!next_field(&in, &number, &bytes))
             return false;
-        switch (tag & 7) {
-        case VARINT:
-            if (!slice_get_varint(&in, &number))
-                return false;
-            break;
-        case FIXED64:
-            skipped = 8;
-            break;
-        case FIXED32:
-            skipped = 4;
-            break;
-        case BYTES:
-            if (!slice_get_bytes(&in, &bytes))
-                return false;
-            if (tag >> 3 == 1)
-                *function = bytes;
-            else if (tag >> 3 == 4)
-                *id = bytes;
-            break;
-        default:
-            return false;
-        }
-        if (skipped > in.len)
-            return false;
-        in = slice((const char *)in.data + skipped, in.len - skipped);
+        if (!bytes.data)
+            continue;
+        if (number == FIELD_FUNCTION)
+            *function = bytes;
+        else if (number == FIELD_ID)
+            *id = bytes;
     }
     return true;
+}
+
+/* Whether two requests that were scanned ask for the same run: equal but for the orchestrator's
+ * clock, which goes on between an attempt and the next. */
+static bool same_run(struct slice a, struct slice b)
+{
+    while (a.len > 0 && b.len > 0) {
+        struct slice before_a = a, before_b = b, bytes;
+        uint64_t number_a = 0, number_b = 0;
+
+        if (!next_field(&a, &number_a, &bytes) || !next_field(&b, &number_b, &bytes))
+            return false;
+        if (number_a == FIELD_NOW && number_b == FIELD_NOW)
+            continue;
+        if (!slice_eq(slice(before_a.data, before_a.len - a.len),
+                      slice(before_b.data, before_b.len - b.len)))
+            return false;
+    }
+    return a.len == b.len;
 }
 
 /* A copy of the bytes, with the function's name behind them. */
@@ -434,7 +465,7 @@ static enum admission join(struct dispatch_request *running, const struct dispat
 {
     struct waiter *waiter;
 
-    if (!slice_eq(slice(running->bytes, running->size), slice(request->bytes, request->size)) ||
+    if (!same_run(slice(running->bytes, running->size), slice(request->bytes, request->size)) ||
         running->joined >= JOINED_MAX)
         return OTHER_RUNS;
     waiter = malloc(sizeof *waiter);

@@ -47,15 +47,27 @@ struct fixture {
     struct dispatch_response response; /* the latest */
 };
 
-static void send(struct fixture *f, struct answer *answer, const struct dispatch_run_request *run)
+/* The request, with `tail` behind it. */
+static void send_with(struct fixture *f, struct answer *answer,
+                      const struct dispatch_run_request *run, struct slice tail)
 {
     void *bytes = NULL;
+    uint8_t all[4096];
     size_t size = 0;
 
     assert_int_equal(dispatch_run_request_pack(run, &bytes, &size, NULL), 0);
+    assert_true(size + tail.len <= sizeof all);
+    memcpy(all, bytes, size);
+    if (tail.len)
+        memcpy(all + size, tail.data, tail.len);
     sem_init(&answer->there, 0, 0);
-    dispatch_endpoint_handle(f->endpoint, bytes, size, on_reply, answer);
+    dispatch_endpoint_handle(f->endpoint, all, size + tail.len, on_reply, answer);
     dispatch_bytes_free(bytes);
+}
+
+static void send(struct fixture *f, struct answer *answer, const struct dispatch_run_request *run)
+{
+    send_with(f, answer, run, (struct slice){0});
 }
 
 static void wait_for(struct answer *answer)
@@ -407,6 +419,35 @@ static void test_joining(void **state)
     assert_int_equal(response_of(f, &fourth)->status, DISPATCH_OK);
 }
 
+/* What the orchestrator's next attempt of a run differs in: its clock, and nothing else. */
+static void test_joining_later(void **state)
+{
+    static const char resume[] = "\xc8\x3e\x01"; /* 1001: 1 */
+    static const char at_1[] = "\xd2\x3e\x02\x08\x01", at_2[] = "\xd2\x3e\x02\x08\x02"; /* 1002 */
+    struct fixture *f = *state;
+    struct dispatch_run_request request = {
+        .function = "blocks", .dispatch_id = "slow", .input = dispatch_int(1)};
+    struct answer first, second, third, fourth;
+
+    send_with(f, &first, &request, slice_str(at_1));
+    while (sem_wait(&entered))
+        ;
+    send_with(f, &second, &request, slice_str(at_2)); /* joins */
+    send_with(f, &third, &request, slice_str(resume));
+    wait_for(&third);
+    error_is(response_of(f, &third), DISPATCH_TEMPORARY_ERROR, "Running",
+             "another run of this call has not ended here");
+    send(f, &fourth, &request); /* without a clock: nobody's next attempt */
+    wait_for(&fourth);
+    error_is(response_of(f, &fourth), DISPATCH_TEMPORARY_ERROR, "Running",
+             "another run of this call has not ended here");
+    sem_post(&gate);
+    wait_for(&first);
+    wait_for(&second);
+    assert_int_equal(response_of(f, &second)->status, DISPATCH_OK);
+    assert_memory_equal(first.body, second.body, first.size);
+}
+
 static void test_full_queue(void **state)
 {
     struct dispatch_endpoint_options options = {.workers = 1, .max_queue = 1};
@@ -587,9 +628,10 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_functions), TEST(test_polls),     TEST(test_outputs),    TEST(test_incompatible),
-        TEST(test_refusals),  TEST(test_joining),   TEST(test_full_queue), TEST(test_stop_waits),
-        TEST(test_raw),       TEST(test_exit_hook),
+        TEST(test_functions),     TEST(test_polls),      TEST(test_outputs),
+        TEST(test_incompatible),  TEST(test_refusals),   TEST(test_joining),
+        TEST(test_joining_later), TEST(test_full_queue), TEST(test_stop_waits),
+        TEST(test_raw),           TEST(test_exit_hook),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
