@@ -261,6 +261,18 @@ static void add_children(struct flight *f, struct arena *a, wire_poll *poll)
     }
 }
 
+/* More calls than the limits of this history allow. */
+static void add_many_calls(struct flight *f, struct arena *a, wire_poll *poll)
+{
+    struct world *w = f->world;
+
+    poll->n_calls = CHILDREN_MAX + 1;
+    poll->calls = temp_alloc(w, a, poll->n_calls * sizeof *poll->calls);
+    for (unsigned i = 0; i < poll->n_calls; i++)
+        poll->calls[i] = make_call(w, a, f->delivery.program->input ^ i);
+    world_count(w, FAULT_LIMIT);
+}
+
 /* Two calls, of which one cannot be accepted. */
 static void add_bad_calls(struct flight *f, struct arena *a, wire_poll *poll)
 {
@@ -330,6 +342,8 @@ static void respond_poll(struct flight *f, struct arena *a, wire_run_response *r
     }
     if (op->kind == OP_SPAWN)
         add_children(f, a, poll);
+    else if (op->kind == OP_BAD && (f->world->engine.calls_max || f->world->engine.outstanding_max))
+        add_many_calls(f, a, poll);
     else if (op->kind == OP_BAD)
         add_bad_calls(f, a, poll);
     set_state(f, a, poll);

@@ -6,11 +6,14 @@
  *   dispatch-sim --seed 42               that one; the same history each time
  *   dispatch-sim --seed 1 --seeds 200    1 to 200
  *   dispatch-sim --minutes 5             fresh seeds for five minutes of this machine's time
- *   --steps N        heal the world after N steps at the latest (default 3000)
- *   --verbose        print every line of the history
- *   --same           run each seed twice and compare the histories
- *   --every-fault    fail if some kind of fault never happened
- *   --plant NAME     with a bug on purpose: lost-call, doubled-result, ...
+ *
+ * dispatch-sim --help lists the rest.
+ *
+ * To read a failing seed: the invariant and the call that it names stand at the end; above them the
+ * last hundred lines say what became of calls, commits and the process. --seed N --verbose prints
+ * the whole history, from which `grep "call 17 "` tells the life of one call. A line starts with
+ * the step and the seconds since the world began. The same seed and the same code give the same
+ * lines.
  *
  * Exits with 1 when an invariant does not hold, after saying which, and with which seed.
  */
@@ -30,6 +33,24 @@ struct arguments {
     bool fresh, verbose, same, every_fault;
     enum plant plant;
 };
+
+static void help(void)
+{
+    puts("usage: dispatch-sim [OPTION...]\n"
+         "Runs the orchestrator in a simulated world: one seed is one history.\n"
+         "  --seed N        the first seed; without it a fresh one, which is printed\n"
+         "  --seeds COUNT   as many seeds, one after the other (1)\n"
+         "  --minutes M     as many as M minutes allow\n"
+         "  --steps N       nothing goes wrong after step N of a history (3000)\n"
+         "  --verbose       print every line of the histories\n"
+         "  --same          run each seed twice and compare\n"
+         "  --every-fault   fail if some kind of fault never happened\n"
+         "  --plant NAME    plant a bug, which is to be found; one of");
+    for (int i = 1; i < PLANT_COUNT; i++)
+        printf("%s %s", i == 1 ? "                 " : "", plant_names[i]);
+    puts("\nExits with 1 when an invariant does not hold, after saying which and with which seed.");
+    exit(0);
+}
 
 static uint64_t number(const char *option, const char *text)
 {
@@ -60,15 +81,11 @@ static enum plant plant_of(const char *name)
 static void parse(struct arguments *a, int argc, char **argv)
 {
     static const struct option options[] = {
-        {"seed", required_argument, NULL, 's'},
-        {"seeds", required_argument, NULL, 'n'},
-        {"steps", required_argument, NULL, 'k'},
-        {"minutes", required_argument, NULL, 'm'},
-        {"verbose", no_argument, NULL, 'v'},
-        {"same", no_argument, NULL, '2'},
-        {"every-fault", no_argument, NULL, 'f'},
-        {"plant", required_argument, NULL, 'p'},
-        {NULL, 0, NULL, 0},
+        {"seed", required_argument, NULL, 's'},  {"seeds", required_argument, NULL, 'n'},
+        {"steps", required_argument, NULL, 'k'}, {"minutes", required_argument, NULL, 'm'},
+        {"verbose", no_argument, NULL, 'v'},     {"same", no_argument, NULL, '2'},
+        {"every-fault", no_argument, NULL, 'f'}, {"plant", required_argument, NULL, 'p'},
+        {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0},
     };
     int c, at = 0;
 
@@ -95,6 +112,9 @@ static void parse(struct arguments *a, int argc, char **argv)
             break;
         case 'f':
             a->every_fault = true;
+            break;
+        case 'h':
+            help();
             break;
         case 'p':
             a->plant = plant_of(optarg);

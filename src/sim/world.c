@@ -40,6 +40,7 @@ const char *const fault_names[FAULT_COUNT] = {
     [FAULT_FLAKY] = "function failed for a while",
     [FAULT_INCOMPATIBLE] = "incompatible state",
     [FAULT_BAD_POLL] = "poll with invalid calls",
+    [FAULT_LIMIT] = "poll past a limit",
     [FAULT_BAD_DISPATCH] = "invalid dispatch",
     [FAULT_CANCEL] = "call cancelled",
 };
@@ -113,6 +114,8 @@ static void world_init(struct world *w, const struct history *h)
     w->engine.window_max = world_once_in(w, 3) ? (uint32_t)rand_below(&w->rand, 6) + 1 : 0;
     w->engine.results_max = world_once_in(w, 3) ? (uint32_t)rand_below(&w->rand, 3) + 1 : 0;
     w->engine.results_bytes_max = world_once_in(w, 3) ? rand_below(&w->rand, 200) + 1 : 0;
+    w->engine.calls_max = world_once_in(w, 5) ? BATCH_CALLS : 0;
+    w->engine.outstanding_max = world_once_in(w, 5) ? CHILDREN_MAX : 0;
     w->cache_max = world_once_in(w, 3) ? 1 + rand_below(&w->rand, 2000) : 0;
     disk_create(w);
     endpoint_init(w);

@@ -71,6 +71,7 @@ enum fault {
     FAULT_FLAKY, /* a function failed for a passing reason */
     FAULT_INCOMPATIBLE,
     FAULT_BAD_POLL,
+    FAULT_LIMIT, /* a poll with more calls than the limits allow */
     FAULT_BAD_DISPATCH,
     FAULT_CANCEL,
     FAULT_COUNT,
