@@ -39,7 +39,10 @@ static struct net_call *new_call(struct net_client *client)
     }
     list_init(&call->link);
     call->client = client;
+    list_init(&call->carried);
     buf_init(&call->head, NET_SCRATCH_MAX);
+    net_fields_init(&call->fields);
+    buf_init(&call->body, client->options.max_body);
     return call;
 }
 
@@ -47,6 +50,8 @@ static void free_call(struct net_call *call)
 {
     net_timer_finish(&call->timer);
     buf_free(&call->head);
+    net_fields_free(&call->fields);
+    buf_free(&call->body);
     free(call);
 }
 
@@ -54,9 +59,10 @@ static void release_call(struct net_call *call)
 {
     struct net_client *client = call->client;
 
-    assert(!call->dial && !call->channel && list_empty(&call->link));
-    blob_unref(call->body);
-    call->body = NULL;
+    assert(!call->connect && !call->channel && list_empty(&call->link) &&
+           list_empty(&call->carried));
+    blob_unref(call->source.body);
+    call->source = (struct net_http2_source){0};
     if (call->host)
         net_pool_unref(&client->pool, call->host);
     call->host = NULL;
@@ -66,6 +72,8 @@ static void release_call(struct net_call *call)
     }
     if (call->head.cap > HEAD_KEEP)
         buf_free(&call->head);
+    if (call->body.cap > HEAD_KEEP)
+        buf_free(&call->body);
     buf_reset(&call->head);
     list_push(&client->free_calls, &call->link);
     client->free_count++;
@@ -85,14 +93,26 @@ static void maybe_free_client(struct net_client *client)
 static void detach(struct net_call *call)
 {
     struct net_channel *channel = call->channel;
-    struct net_dial *dial = call->dial;
+    struct net_connect *connect = call->connect;
 
     call->channel = NULL;
-    call->dial = NULL;
+    call->connect = NULL;
     if (channel)
-        net_channel_close(channel);
-    if (dial)
-        net_dial_cancel(dial);
+        channel->ops->drop(channel, call);
+    if (connect)
+        net_connect_cancel(connect);
+    list_remove(&call->carried);
+}
+
+void net_client_enter(struct net_client *client)
+{
+    client->in_done++;
+}
+
+void net_client_leave(struct net_client *client)
+{
+    client->in_done--;
+    maybe_free_client(client);
 }
 
 void net_call_finish(struct net_call *call, const struct net_response *response)
@@ -102,11 +122,10 @@ void net_call_finish(struct net_call *call, const struct net_response *response)
     detach(call);
     list_remove(&call->link);
     net_timer_clear(&call->timer);
-    client->in_done++;
+    net_client_enter(client);
     call->done(call->arg, response);
-    client->in_done--;
     release_call(call);
-    maybe_free_client(client);
+    net_client_leave(client);
 }
 
 static void finish_failed(struct net_call *call, enum net_failure failure, const char *message)
@@ -143,42 +162,32 @@ void net_call_cancel(struct net_call *call)
     finish_failed(call, NET_CANCELED, "canceled");
 }
 
-/* --- the way of a call ----------------------------------------------------------------------- */
+/* --- on its way ------------------------------------------------------------------------------ */
 
-static void on_dialed(void *arg, int fd, enum net_failure failure, const char *message)
+void net_channel_add(struct net_channel *channel, struct net_host *host,
+                     const struct net_channel_ops *ops)
 {
-    struct net_call *call = arg;
-    struct net_channel *channel;
-    int rc;
-
-    call->dial = NULL;
-    if (fd < 0) {
-        net_call_finish(call, &(struct net_response){
-                                  .failure = failure, .message = message, .unsent = !call->again});
-        return;
-    }
-    channel = net_channel_open(call->client, call->host, fd);
-    if (!channel) {
-        net_call_fail(call, NET_TEMPORARY, "out of memory");
-        return;
-    }
-    rc = net_channel_send(channel, call);
-    if (rc < 0)
-        net_call_fail(call, net_failure_of(rc), "%s", uv_strerror(rc));
+    channel->client = host->client;
+    channel->host = host;
+    channel->ops = ops;
+    host->refs++;
+    list_append(&host->client->channels, &channel->link);
 }
 
-static bool dial(struct net_call *call)
+void net_channel_remove(struct net_channel *channel)
 {
-    call->dial = net_dial_start(call->client->loop, call->host->name, call->host->port,
-                                call->client->options.connect_timeout_ms, on_dialed, call);
-    return call->dial != NULL;
+    list_remove(&channel->link);
+    net_pool_unref(&channel->client->pool, channel->host);
+    channel->client = NULL;
+    channel->host = NULL;
 }
 
 void net_call_again(struct net_call *call)
 {
     assert(!call->channel);
     call->again = true;
-    if (!dial(call))
+    call->source.done = 0;
+    if (!net_route(call))
         net_call_fail(call, NET_TEMPORARY, "out of memory");
 }
 
@@ -208,6 +217,9 @@ static int check(const struct net_outgoing *request, struct error *err)
         return error_set(err, CODE_INVALID_ARGUMENT, "invalid host in a request");
     if (!net_http1_is_token(request->method))
         return error_set(err, CODE_INVALID_ARGUMENT, "invalid method in a request");
+    if (request->header_count > NET_HEADERS_MAX)
+        return error_set(err, CODE_INVALID_ARGUMENT, "more than %d headers in a request",
+                         NET_HEADERS_MAX);
     if (!is_clean(request->target) ||
         (request->target.len > 0 && *(const char *)request->target.data != '/'))
         return error_set(err, CODE_INVALID_ARGUMENT,
@@ -224,14 +236,6 @@ static int check(const struct net_outgoing *request, struct error *err)
     return 0;
 }
 
-/* Over a kept connection, or a new one. */
-static bool route(struct net_call *call)
-{
-    struct net_channel *channel = net_channel_take(call->host);
-
-    return (channel && net_channel_send(channel, call) == 0) || dial(call);
-}
-
 int net_client_send(struct net_client *client, const struct net_outgoing *request,
                     struct net_call **out, struct error *err)
 {
@@ -245,16 +249,17 @@ int net_client_send(struct net_client *client, const struct net_outgoing *reques
     call = new_call(client);
     if (!call)
         return error_memory(err);
-    call->body = blob_ref(request->body);
+    call->source.body = blob_ref(request->body);
     call->again = false;
+    call->refusals = 0;
     call->is_head = slice_eq_str(request->method, "HEAD");
     call->done = request->done;
     call->arg = request->arg;
     call->timeout_ms = request->timeout_ms;
     net_http1_put_request(&call->head, request);
-    call->host = net_pool_host(&client->pool, request->host, request->port);
+    call->host = net_pool_host(&client->pool, request->host, request->port, request->tls);
     uv_update_time(&client->loop->uv);
-    if (call->head.failed || !call->host || !route(call)) {
+    if (call->head.failed || !call->host || !net_route(call)) {
         release_call(call);
         return error_memory(err);
     }
@@ -290,9 +295,10 @@ int net_client_create(struct net_client **out, struct net_loop *loop,
         o->idle_timeout_ms = 30000;
     if (!o->max_idle_per_host)
         o->max_idle_per_host = 1024;
-    net_pool_init(&client->pool);
+    net_pool_init(&client->pool, client);
     list_init(&client->calls);
     list_init(&client->channels);
+    list_init(&client->connects);
     list_init(&client->free_calls);
     *out = client;
     return 0;
@@ -305,13 +311,16 @@ void net_client_destroy(struct net_client *client)
     if (!client)
         return;
     client->destroyed = true;
-    client->in_done++; /* it is still needed here */
+    net_client_enter(client); /* it is still needed here */
     while (!list_empty(&client->calls))
         net_call_cancel(LIST_ENTRY(client->calls.next, struct net_call, link));
-    while (!list_empty(&client->channels))
-        net_channel_close(net_channel_of_client(client->channels.next));
+    while (!list_empty(&client->channels)) {
+        struct net_channel *channel = LIST_ENTRY(client->channels.next, struct net_channel, link);
+
+        channel->ops->close(channel);
+    }
+    net_connect_cancel_all(&client->connects);
     while ((node = list_pop(&client->free_calls)))
         free_call(LIST_ENTRY(node, struct net_call, link));
-    client->in_done--;
-    maybe_free_client(client);
+    net_client_leave(client);
 }

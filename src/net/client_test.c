@@ -193,7 +193,7 @@ static void reads_every_kind_of_response(void **state)
         {"GET", "HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n", 302, "", false,
          true},
         {"GET",
-         "HTTP/1.1 200 OK\r\nUpgrade: h2c\r\nConnection: Upgrade\r\nContent-Length: 2\r\n\r\nup",
+         "HTTP/1.1 200 OK\r\nUpgrade: h3\r\nConnection: Upgrade\r\nContent-Length: 2\r\n\r\nup",
          200, "up", false, true},
     };
     struct world *w = *state;

@@ -247,27 +247,39 @@ void net_conn_set_deadline(struct net_conn *conn, uint32_t delay_ms)
         net_timer_set_at(&conn->timer, conn->deadline_ms);
 }
 
-int net_conn_open(struct net_conn *conn, struct net_loop *loop, int fd,
-                  const struct net_conn_events *events)
+int net_conn_open(struct net_conn **out, struct net_loop *loop, int fd,
+                  const struct net_conn_events *events, void *owner)
 {
-    int rc;
+    struct net_conn *conn = malloc(sizeof *conn);
+    int rc = -ENOMEM;
 
-    *conn = (struct net_conn){.loop = loop, .events = events, .fd = fd, .want_read = true};
+    if (!conn)
+        goto fail;
+    *conn = (struct net_conn){.loop = loop, .fd = fd, .want_read = true};
+    net_conn_use(conn, events, owner);
     list_init(&conn->writes);
     net_conn_clear_deadline(conn);
-    if (!net_timer_init(&conn->timer, loop, on_timer, conn)) {
-        close(fd);
-        return -ENOMEM;
-    }
+    if (!net_timer_init(&conn->timer, loop, on_timer, conn))
+        goto fail;
     rc = uv_poll_init(&loop->uv, &conn->poll, fd);
     if (rc < 0) {
         net_timer_finish(&conn->timer);
-        close(fd);
-        return rc;
+        goto fail;
     }
     conn->poll.data = conn;
     watch(conn);
+    *out = conn;
     return 0;
+fail:
+    free(conn);
+    close(fd);
+    return rc;
+}
+
+void net_conn_use(struct net_conn *conn, const struct net_conn_events *events, void *owner)
+{
+    conn->events = events;
+    conn->owner = owner;
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -275,6 +287,7 @@ static void on_closed(uv_handle_t *handle)
     struct net_conn *conn = handle->data;
 
     conn->events->closed(conn);
+    free(conn);
 }
 
 void net_conn_close(struct net_conn *conn)

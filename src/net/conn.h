@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * A connection: bytes in and out of a socket, what waits to be written, and one deadline. It knows
- * nothing of HTTP: a session (http1_server.c, client.c) stands on it through the events. TLS will
- * stand here, under the same functions.
+ * nothing of HTTP: a session (http1_server.c, http2_client.c) owns it and stands on it through the
+ * events, and may hand it to another one. TLS will stand here, under the same functions.
  *
  * It is watched with uv_poll and read and written by plain system calls, so that a peer that is
  * gone raises no SIGPIPE, whatever the process does with that signal.
@@ -26,13 +26,14 @@ struct net_conn_events {
      * there may still be something to read. */
     void (*written)(struct net_conn *conn, int error);
     void (*deadline)(struct net_conn *conn);
-    /* The memory may go. */
+    /* The owner's memory may go; the connection's goes by itself. */
     void (*closed)(struct net_conn *conn);
 };
 
 struct net_conn {
     struct net_loop *loop;
     const struct net_conn_events *events;
+    void *owner;
     uv_poll_t poll;
     int fd; /* -1: closed */
     int watched;
@@ -45,8 +46,10 @@ struct net_conn {
 
 /* Takes the connected, non-blocking descriptor over, and reads. On failure (a negative errno) the
  * descriptor is closed and `closed` will not be called. */
-int net_conn_open(struct net_conn *conn, struct net_loop *loop, int fd,
-                  const struct net_conn_events *events);
+int net_conn_open(struct net_conn **conn, struct net_loop *loop, int fd,
+                  const struct net_conn_events *events, void *owner);
+/* Hands it to another owner, who gets all events from here on. */
+void net_conn_use(struct net_conn *conn, const struct net_conn_events *events, void *owner);
 /* At once; what waits to be written is dropped. `closed` comes later. Harmless when closed. */
 void net_conn_close(struct net_conn *conn);
 static inline bool net_conn_is_open(const struct net_conn *conn)

@@ -506,6 +506,8 @@ void net_http1_put_response(struct buf *out, const struct net_http1_reply *reply
         put_number(out, reply->body_len);
         PUT(out, "\r\n");
     }
+    if (reply->upgrade_h2c)
+        PUT(out, "Upgrade: h2c\r\nConnection: Upgrade\r\n");
     if (reply->close)
         PUT(out, "Connection: close\r\n");
     else if (reply->keep_alive)

@@ -71,8 +71,9 @@ struct net_http1_reply {
     size_t header_count;
     size_t body_len;
     const char *date;
-    bool close;      /* Connection: close */
-    bool keep_alive; /* Connection: keep-alive, for HTTP/1.0 */
+    bool close;       /* Connection: close */
+    bool keep_alive;  /* Connection: keep-alive, for HTTP/1.0 */
+    bool upgrade_h2c; /* says that HTTP/2 is spoken here */
 };
 
 /* False if the status has no body at all (204, 304). */

@@ -15,51 +15,58 @@
 #include "net/client.h"
 #include "net/http1.h"
 
-struct net_channel {
-    struct net_conn conn;
-    struct net_client *client; /* NULL: closed */
-    struct net_host *host;
-    struct list link; /* of the client's channels */
+struct http1_channel {
+    struct net_conn *conn;
+    struct net_channel base;
     struct list idle; /* of the host's, when it is kept */
     struct net_call *call;
     struct net_http1 message;
-    bool reused;
+    bool used, reused;
     bool answered; /* a byte of the response to this call has come */
 };
 
-static struct net_channel *of_conn(struct net_conn *conn)
+static struct http1_channel *of_conn(struct net_conn *conn)
 {
-    return LIST_ENTRY(conn, struct net_channel, conn);
+    return conn->owner;
 }
 
-struct net_channel *net_channel_of_client(struct list *node)
+static struct http1_channel *of_base(struct net_channel *base)
 {
-    return LIST_ENTRY(node, struct net_channel, link);
+    return LIST_ENTRY(base, struct http1_channel, base);
 }
 
-static void leave_idle(struct net_channel *channel)
+static void leave_idle(struct http1_channel *channel)
 {
     if (list_empty(&channel->idle))
         return;
     list_remove(&channel->idle);
-    channel->host->idle_count--;
+    channel->base.host->idle_count--;
 }
 
-void net_channel_close(struct net_channel *channel)
+static void close_channel(struct http1_channel *channel)
 {
-    if (!channel->client)
+    if (!channel->base.client)
         return;
     channel->call = NULL;
     leave_idle(channel);
-    list_remove(&channel->link);
-    net_pool_unref(&channel->client->pool, channel->host);
-    channel->client = NULL;
-    channel->host = NULL;
-    net_conn_close(&channel->conn);
+    net_channel_remove(&channel->base);
+    net_conn_close(channel->conn);
+}
+
+static void on_close(struct net_channel *base)
+{
+    close_channel(of_base(base));
+}
+
+static void drop(struct net_channel *base, struct net_call *call)
+{
+    assert(of_base(base)->call == call);
+    (void)call;
+    close_channel(of_base(base));
 }
 
 /* Takes the call off; what becomes of the channel is the caller's matter. */
-static struct net_call *let_go(struct net_channel *channel)
+static struct net_call *let_go(struct http1_channel *channel)
 {
     struct net_call *call = channel->call;
 
@@ -68,56 +75,74 @@ static struct net_call *let_go(struct net_channel *channel)
     return call;
 }
 
-static void keep(struct net_channel *channel)
+static void keep(struct http1_channel *channel)
 {
-    struct net_host *host = channel->host;
+    struct net_host *host = channel->base.host;
 
-    if (host->idle_count >= channel->client->options.max_idle_per_host) {
-        net_channel_close(channel);
+    if (host->idle_count >= channel->base.client->options.max_idle_per_host) {
+        close_channel(channel);
         return;
     }
     list_push(&host->idle, &channel->idle);
     host->idle_count++;
-    net_conn_set_deadline(&channel->conn, channel->client->options.idle_timeout_ms);
+    net_conn_set_deadline(channel->conn, channel->base.client->options.idle_timeout_ms);
 }
 
-struct net_channel *net_channel_take(struct net_host *host)
+void net_http1_keep(struct net_channel *base)
 {
-    struct net_channel *channel;
+    keep(of_base(base));
+}
+
+struct net_channel *net_http1_take(struct net_host *host)
+{
+    struct http1_channel *channel;
 
     if (list_empty(&host->idle))
         return NULL;
-    channel = LIST_ENTRY(host->idle.next, struct net_channel, idle);
+    channel = LIST_ENTRY(host->idle.next, struct http1_channel, idle);
     leave_idle(channel);
-    net_conn_clear_deadline(&channel->conn);
-    channel->reused = true;
-    return channel;
+    net_conn_clear_deadline(channel->conn);
+    channel->reused = channel->used;
+    return &channel->base;
 }
 
-int net_channel_send(struct net_channel *channel, struct net_call *call)
+int net_http1_send(struct net_channel *base, struct net_call *call)
 {
+    struct http1_channel *channel = of_base(base);
     int rc;
 
     assert(!channel->call && !call->channel && list_empty(&channel->idle));
     channel->answered = false;
-    rc = net_conn_write(&channel->conn, buf_slice(&call->head), call->body);
+    channel->used = true;
+    rc = net_conn_write(channel->conn, buf_slice(&call->head), call->source.body);
     if (rc < 0) {
-        net_channel_close(channel);
+        close_channel(channel);
         return rc;
     }
     channel->call = call;
-    call->channel = channel;
+    call->channel = base;
     return 0;
+}
+
+/* The peer says that it speaks HTTP/2, too: from the next call on, that is what it gets. */
+static void note_upgrade(struct http1_channel *channel)
+{
+    struct net_host *host = channel->base.host;
+    struct slice offer =
+        net_header_get(channel->message.headers, channel->message.count, "upgrade");
+
+    if (!host->tls && !host->http2 && slice_eq_str(offer, "h2c"))
+        host->http2 = true;
 }
 
 /* --- the response ---------------------------------------------------------------------------- */
 
 /* `spare`: the peer sent more than the response. */
-static void complete(struct net_channel *channel, bool spare)
+static void complete(struct http1_channel *channel, bool spare)
 {
     struct net_http1 *m = &channel->message;
-    bool again = m->keep_alive && !spare && channel->conn.queued == 0 &&
-                 !channel->conn.writing_failed && !channel->conn.ended;
+    bool again = m->keep_alive && !spare && channel->conn->queued == 0 &&
+                 !channel->conn->writing_failed && !channel->conn->ended;
     struct net_call *call = let_go(channel);
     struct net_response response = {
         .failure = NET_OK,
@@ -127,10 +152,11 @@ static void complete(struct net_channel *channel, bool spare)
         .body = buf_slice(&m->body),
     };
 
+    note_upgrade(channel);
     if (again)
         keep(channel);
     else
-        net_channel_close(channel);
+        close_channel(channel);
     if (m->status == 101)
         net_call_fail(call, NET_UNSUPPORTED, "the peer switched to another protocol");
     else
@@ -139,17 +165,17 @@ static void complete(struct net_channel *channel, bool spare)
 }
 
 /* The connection ended before the response was whole. */
-static void interrupted(struct net_channel *channel, enum net_failure failure, const char *why)
+static void interrupted(struct http1_channel *channel, enum net_failure failure, const char *why)
 {
     bool stale = channel->reused && !channel->answered;
     struct net_call *call;
 
     if (!channel->call) {
-        net_channel_close(channel);
+        close_channel(channel);
         return;
     }
     call = let_go(channel);
-    net_channel_close(channel);
+    close_channel(channel);
     if (stale)
         net_call_again(call);
     else
@@ -158,12 +184,12 @@ static void interrupted(struct net_channel *channel, enum net_failure failure, c
 
 static void on_bytes(struct net_conn *conn, const uint8_t *data, size_t len)
 {
-    struct net_channel *channel = of_conn(conn);
+    struct http1_channel *channel = of_conn(conn);
     struct net_http1 *m = &channel->message;
     size_t used;
 
     if (!channel->call) { /* nobody asked */
-        net_channel_close(channel);
+        close_channel(channel);
         return;
     }
     if (!channel->answered) {
@@ -180,7 +206,7 @@ static void on_bytes(struct net_conn *conn, const uint8_t *data, size_t len)
 
 static void on_end(struct net_conn *conn)
 {
-    struct net_channel *channel = of_conn(conn);
+    struct http1_channel *channel = of_conn(conn);
     struct net_http1 *m = &channel->message;
 
     if (!channel->call || !channel->answered) {
@@ -207,40 +233,36 @@ static void on_written(struct net_conn *conn, int error)
 
 static void on_deadline(struct net_conn *conn)
 {
-    struct net_channel *channel = of_conn(conn);
+    struct http1_channel *channel = of_conn(conn);
 
     if (!channel->call)
-        net_channel_close(channel);
+        close_channel(channel);
 }
 
 static void on_closed(struct net_conn *conn)
 {
-    struct net_channel *channel = of_conn(conn);
+    struct http1_channel *channel = of_conn(conn);
 
     net_http1_free(&channel->message);
     free(channel);
 }
 
-struct net_channel *net_channel_open(struct net_client *client, struct net_host *host, int fd)
+struct net_channel *net_http1_open(struct net_host *host, struct net_conn *conn)
 {
     static const struct net_conn_events events = {on_bytes,   on_end,      on_broken,
                                                   on_written, on_deadline, on_closed};
-    struct net_channel *channel = calloc(1, sizeof *channel);
+    static const struct net_channel_ops ops = {drop, on_close};
+    const struct net_client_options *o = &host->client->options;
+    struct http1_channel *channel = calloc(1, sizeof *channel);
 
     if (!channel) {
-        close(fd);
+        net_conn_close(conn);
         return NULL;
     }
-    if (net_conn_open(&channel->conn, client->loop, fd, &events) < 0) {
-        free(channel);
-        return NULL;
-    }
-    net_http1_init(&channel->message, HTTP_RESPONSE, client->options.max_header_bytes,
-                   client->options.max_body);
-    channel->client = client;
-    channel->host = host;
-    host->refs++;
+    channel->conn = conn;
+    net_conn_use(conn, &events, channel);
+    net_http1_init(&channel->message, HTTP_RESPONSE, o->max_header_bytes, o->max_body);
     list_init(&channel->idle);
-    list_append(&client->channels, &channel->link);
-    return channel;
+    net_channel_add(&channel->base, host, &ops);
+    return &channel->base;
 }

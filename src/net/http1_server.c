@@ -29,7 +29,7 @@ enum { REST_MAX = 128 << 10, LINGER_MS = 2000, WRITE_MIN = 32 << 10, REST_KEEP =
 enum state { READING, PENDING, WRITING, LINGERING, CLOSED };
 
 struct http1_session {
-    struct net_conn conn;
+    struct net_conn *conn;
     struct net_session base;
     struct net_exchange exchange;
     struct net_http1 message;
@@ -47,7 +47,7 @@ struct http1_session {
 
 static struct http1_session *of_conn(struct net_conn *conn)
 {
-    return LIST_ENTRY(conn, struct http1_session, conn);
+    return conn->owner;
 }
 
 static void close_session(struct http1_session *s)
@@ -60,7 +60,7 @@ static void close_session(struct http1_session *s)
     s->state = CLOSED;
     net_deferred_cancel(&s->resume);
     net_server_remove(&s->base);
-    net_conn_close(&s->conn);
+    net_conn_close(s->conn);
 }
 
 /* The peer went away; a pending exchange with it. */
@@ -87,9 +87,9 @@ static void linger(struct http1_session *s)
         close_session(s);
         return;
     }
-    net_conn_shutdown(&s->conn);
-    net_conn_set_deadline(&s->conn, LINGER_MS);
-    net_conn_resume(&s->conn);
+    net_conn_shutdown(s->conn);
+    net_conn_set_deadline(s->conn, LINGER_MS);
+    net_conn_resume(s->conn);
 }
 
 /* The peer sends no more: what that means for the request at hand. */
@@ -109,7 +109,7 @@ static void after_end(struct http1_session *s)
             lose(s);
         break;
     case LINGERING:
-        if (s->conn.queued == 0)
+        if (s->conn->queued == 0)
             close_session(s);
         break;
     case WRITING: /* it may still be reading */
@@ -135,26 +135,26 @@ static void answered(struct http1_session *s)
         return;
     }
     net_http1_reset(&s->message);
-    net_conn_set_deadline(&s->conn, server->options.idle_timeout_ms);
+    net_conn_set_deadline(s->conn, server->options.idle_timeout_ms);
     if (s->processing)
         return;
     if (s->rest.len > 0)
-        net_defer(s->conn.loop, &s->resume);
+        net_defer(s->conn->loop, &s->resume);
     else if (s->ended)
         close_session(s);
 }
 
 static void watch_writing(struct http1_session *s)
 {
-    s->queued_before = s->conn.queued;
-    net_conn_set_deadline(&s->conn, s->base.server->options.header_timeout_ms);
+    s->queued_before = s->conn->queued;
+    net_conn_set_deadline(s->conn, s->base.server->options.header_timeout_ms);
 }
 
 static void answer(struct net_exchange *exchange, int status, const struct net_header *headers,
                    size_t header_count, struct blob *body)
 {
     struct http1_session *s = LIST_ENTRY(exchange, struct http1_session, exchange);
-    struct buf *out = &s->conn.loop->scratch;
+    struct buf *out = &s->conn->loop->scratch;
     bool close;
     int rc = -ENOMEM;
 
@@ -167,86 +167,55 @@ static void answer(struct net_exchange *exchange, int status, const struct net_h
                                     .headers = headers,
                                     .header_count = header_count,
                                     .body_len = blob_slice(body).len,
-                                    .date = net_loop_date(s->conn.loop),
+                                    .date = net_loop_date(s->conn->loop),
                                     .close = close,
                                     .keep_alive = !close && s->message.http10,
+                                    .upgrade_h2c = s->base.server->options.advertise_h2c,
                                 });
     if (s->message.parser.method == HTTP_HEAD || !net_http1_status_has_body(status))
         body = NULL;
     s->state = WRITING;
     if (!out->failed)
-        rc = net_conn_write(&s->conn, buf_slice(out), body);
+        rc = net_conn_write(s->conn, buf_slice(out), body);
     if (rc < 0)
         close_session(s);
-    else if (s->conn.queued > 0)
+    else if (s->conn->queued > 0)
         watch_writing(s);
     else
         answered(s);
-}
-
-static const char *error_code(int status)
-{
-    return status == 400   ? "invalid_argument"
-           : status == 408 ? "deadline_exceeded"
-                           : "resource_exhausted";
 }
 
 /* Answers what is no proper request, and reads no further one. */
 static void refuse(struct http1_session *s, int status, const char *reason)
 {
     const struct net_header type = {slice_str("content-type"), slice_str("application/json")};
-    struct buf *out = &s->conn.loop->scratch;
-    char body[256];
+    struct buf *out = &s->conn->loop->scratch;
+    char body[NET_REFUSAL_TEXT];
     size_t len;
 
-    snprintf(body, sizeof body, "{\"code\":\"%s\",\"message\":\"%s\"}", error_code(status), reason);
-    for (char *quote = strchr(body, '`'); quote; quote = strchr(quote, '`'))
-        *quote = '\'';
+    net_refusal_text(body, status, reason);
     len = strlen(body);
     buf_reset(out);
     net_http1_put_response(out, &(struct net_http1_reply){.status = status,
                                                           .headers = &type,
                                                           .header_count = 1,
                                                           .body_len = len,
-                                                          .date = net_loop_date(s->conn.loop),
+                                                          .date = net_loop_date(s->conn->loop),
                                                           .close = true});
     if (s->message.begun && s->message.parser.method == HTTP_HEAD)
         len = 0;
     buf_append(out, body, len);
-    if (out->failed || net_conn_write(&s->conn, buf_slice(out), NULL) < 0) {
+    if (out->failed || net_conn_write(s->conn, buf_slice(out), NULL) < 0) {
         close_session(s);
         return;
     }
     s->state = LINGERING;
-    net_conn_set_deadline(&s->conn, LINGER_MS);
-    if (s->conn.queued == 0)
+    net_conn_set_deadline(s->conn, LINGER_MS);
+    if (s->conn->queued == 0)
         linger(s);
 }
 
 /* --- requests -------------------------------------------------------------------------------- */
-
-/* "/path?query" into its parts; of "http://host/path?query" (as to a proxy) the same. */
-static bool split_target(struct slice url, struct slice *path, struct slice *query)
-{
-    struct net_url parts;
-    const char *bytes = url.data;
-    const char *mark;
-
-    if (url.len > 0 && bytes[0] == '/') {
-        mark = memchr(bytes, '#', url.len);
-        if (mark)
-            url.len = (size_t)(mark - bytes);
-        mark = memchr(bytes, '?', url.len);
-        *path = slice(bytes, mark ? (size_t)(mark - bytes) : url.len);
-        *query = mark ? slice(mark + 1, url.len - path->len - 1) : (struct slice){0};
-        return true;
-    }
-    if (net_url_parse(url, &parts, NULL))
-        return false;
-    *path = parts.path.len > 0 ? parts.path : slice_str("/");
-    *query = parts.query;
-    return true;
-}
 
 static void deliver(struct http1_session *s)
 {
@@ -262,14 +231,14 @@ static void deliver(struct http1_session *s)
         .no_content_length = !m->has_length && !m->chunked,
         .chunked = m->chunked,
     };
-    if (!split_target(net_http1_url(m), &s->request.path, &s->request.query)) {
+    if (!net_target_split(net_http1_url(m), &s->request.path, &s->request.query)) {
         refuse(s, 400, "the request target should be a path");
         return;
     }
     s->state = PENDING;
     s->exchange.data = NULL;
     server->exchanges++;
-    net_conn_clear_deadline(&s->conn);
+    net_conn_clear_deadline(s->conn);
     server->options.handle(server->options.arg, &s->exchange, &s->request);
 }
 
@@ -280,7 +249,7 @@ static void maybe_continue(struct http1_session *s)
         s->message.body.len > 0)
         return;
     s->continued = true;
-    if (net_conn_write(&s->conn, slice_str("HTTP/1.1 100 Continue\r\n\r\n"), NULL) < 0)
+    if (net_conn_write(s->conn, slice_str("HTTP/1.1 100 Continue\r\n\r\n"), NULL) < 0)
         close_session(s);
 }
 
@@ -293,7 +262,7 @@ static size_t process(struct http1_session *s, const uint8_t *data, size_t len)
     while (s->state == READING && used < len) {
         if (!s->message.fed) {
             s->continued = false;
-            net_conn_set_deadline(&s->conn, s->base.server->options.header_timeout_ms);
+            net_conn_set_deadline(s->conn, s->base.server->options.header_timeout_ms);
         }
         used += net_http1_feed(&s->message, data + used, len - used);
         if (s->message.state == HTTP1_BAD)
@@ -313,7 +282,7 @@ static void keep(struct http1_session *s, const uint8_t *data, size_t len)
     if (s->rest.failed)
         lose(s);
     else if (s->rest.len >= REST_MAX - NET_READ_BUFFER)
-        net_conn_pause(&s->conn);
+        net_conn_pause(s->conn);
 }
 
 static void on_resume(struct net_deferred *deferred)
@@ -330,7 +299,7 @@ static void on_resume(struct net_deferred *deferred)
     if (s->rest.len == 0 && s->rest.cap > REST_KEEP)
         buf_free(&s->rest);
     if (s->rest.len < REST_MAX - NET_READ_BUFFER)
-        net_conn_resume(&s->conn);
+        net_conn_resume(s->conn);
     if (s->ended)
         after_end(s);
 }
@@ -382,7 +351,7 @@ static void on_deadline(struct net_conn *conn)
 
     if (s->state == READING && s->message.fed) {
         refuse(s, 408, "the request did not come in whole in time");
-    } else if (s->state == WRITING && s->conn.queued + WRITE_MIN <= s->queued_before) {
+    } else if (s->state == WRITING && s->conn->queued + WRITE_MIN <= s->queued_before) {
         watch_writing(s);
     } else if (s->state != PENDING) {
         close_session(s);
@@ -413,21 +382,17 @@ static void destroy(struct net_session *base)
     lose(LIST_ENTRY(base, struct http1_session, base));
 }
 
-void net_http1_serve(struct net_server *server, int fd, const char *peer)
+bool net_http1_serve(struct net_server *server, struct net_conn *conn, const char *peer)
 {
     static const struct net_conn_events events = {on_bytes,   on_end,      on_broken,
                                                   on_written, on_deadline, on_closed};
     static const struct net_session_ops ops = {retire, destroy};
     struct http1_session *s = calloc(1, sizeof *s);
 
-    if (!s) {
-        close(fd);
-        return;
-    }
-    if (net_conn_open(&s->conn, server->loop, fd, &events) < 0) {
-        free(s);
-        return;
-    }
+    if (!s)
+        return false;
+    s->conn = conn;
+    net_conn_use(conn, &events, s);
     net_http1_init(&s->message, HTTP_REQUEST, server->options.max_header_bytes,
                    server->options.max_body);
     net_deferred_init(&s->resume, on_resume);
@@ -436,5 +401,6 @@ void net_http1_serve(struct net_server *server, int fd, const char *peer)
     s->state = READING;
     snprintf(s->peer, sizeof s->peer, "%s", peer);
     net_server_add(server, &s->base, &ops);
-    net_conn_set_deadline(&s->conn, server->options.idle_timeout_ms);
+    net_conn_set_deadline(s->conn, server->options.idle_timeout_ms);
+    return true;
 }

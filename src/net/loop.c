@@ -143,6 +143,38 @@ void net_defer(struct net_loop *loop, struct net_deferred *deferred)
     uv_idle_start(&loop->idle, on_idle);
 }
 
+/* After reading comes `check`; before waiting, after timers and deferred work, `prepare`. */
+static void flush(struct net_loop *loop)
+{
+    struct list now;
+
+    list_init(&now);
+    while (!list_empty(&loop->flushes)) {
+        list_splice(&now, &loop->flushes);
+        for (struct list *node = list_pop(&now); node; node = list_pop(&now)) {
+            struct net_deferred *deferred = LIST_ENTRY(node, struct net_deferred, link);
+
+            deferred->fn(deferred);
+        }
+    }
+}
+
+static void on_prepare(uv_prepare_t *handle)
+{
+    flush(handle->data);
+}
+
+static void on_check(uv_check_t *handle)
+{
+    flush(handle->data);
+}
+
+void net_flush_later(struct net_loop *loop, struct net_deferred *deferred)
+{
+    if (list_empty(&deferred->link))
+        list_append(&loop->flushes, &deferred->link);
+}
+
 /* --- calls from other threads ---------------------------------------------------------------- */
 
 static bool posts_add(struct net_posts *posts, void (*fn)(void *arg), void *arg)
@@ -219,7 +251,12 @@ static int init_handles(struct net_loop *loop)
     }
     uv_timer_init(&loop->uv, &loop->clock);
     uv_idle_init(&loop->uv, &loop->idle);
+    uv_prepare_init(&loop->uv, &loop->prepare);
+    uv_check_init(&loop->uv, &loop->check);
     loop->wake.data = loop->clock.data = loop->idle.data = loop;
+    loop->prepare.data = loop->check.data = loop;
+    uv_prepare_start(&loop->prepare, on_prepare);
+    uv_check_start(&loop->check, on_check);
     return 0;
 }
 
@@ -238,7 +275,9 @@ int net_loop_create(struct net_loop **out, struct error *err)
     heap_init(&loop->timers);
     loop->armed_ms = TIME_NEVER;
     list_init(&loop->deferred);
+    list_init(&loop->flushes);
     buf_init(&loop->scratch, NET_SCRATCH_MAX);
+    buf_init(&loop->frames, NET_SCRATCH_MAX);
     rc = init_handles(loop);
     if (rc < 0) {
         free(loop->read_buffer);
@@ -266,14 +305,17 @@ void net_loop_destroy(struct net_loop *loop)
     uv_close((uv_handle_t *)&loop->wake, NULL);
     uv_close((uv_handle_t *)&loop->clock, NULL);
     uv_close((uv_handle_t *)&loop->idle, NULL);
+    uv_close((uv_handle_t *)&loop->prepare, NULL);
+    uv_close((uv_handle_t *)&loop->check, NULL);
     uv_run(&loop->uv, UV_RUN_DEFAULT); /* connections and resolvers closed by their owners finish */
     rc = uv_loop_close(&loop->uv);
     assert(rc == 0 && "something on the loop was not closed by its owner");
     (void)rc;
-    assert(loop->timer_count == 0 && list_empty(&loop->deferred));
+    assert(loop->timer_count == 0 && list_empty(&loop->deferred) && list_empty(&loop->flushes));
 
     heap_free(&loop->timers);
     buf_free(&loop->scratch);
+    buf_free(&loop->frames);
     free(loop->posts.items);
     free(loop->taken.items);
     free(loop->read_buffer);

@@ -49,6 +49,8 @@ struct net_deferred {
 
 void net_deferred_init(struct net_deferred *deferred, void (*fn)(struct net_deferred *deferred));
 void net_defer(struct net_loop *loop, struct net_deferred *deferred); /* again is harmless */
+/* Work for the end of this turn of the loop: behind all that is read, before it waits. */
+void net_flush_later(struct net_loop *loop, struct net_deferred *deferred); /* again: harmless */
 static inline void net_deferred_cancel(struct net_deferred *deferred)
 {
     list_remove(&deferred->link);
@@ -73,6 +75,9 @@ struct net_loop {
     uint32_t timer_count; /* that exist, set or not */
     int64_t armed_ms;     /* when `clock` goes off; TIME_NEVER: it does not */
     struct list deferred;
+    uv_prepare_t prepare; /* both call what is in `flushes` */
+    uv_check_t check;
+    struct list flushes;
 
     pthread_mutex_t lock;   /* of the two below */
     struct net_posts posts; /* waiting */
@@ -83,6 +88,7 @@ struct net_loop {
     uint8_t
         *read_buffer;   /* NET_READ_BUFFER bytes; what is in it is consumed before the next read */
     struct buf scratch; /* used within one call */
+    struct buf frames;  /* of HTTP/2, while they are being written */
     time_t date_second;
     char date[32];
 };

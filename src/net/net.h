@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The network room: one event loop (libuv), an HTTP server and an HTTP client on it. A request and
- * a response are whole (bounded) messages; what bytes carried them, HTTP/1.1 today, is hidden here.
+ * a response are whole (bounded) messages; what bytes carried them, HTTP/1.1 or HTTP/2, is hidden
+ * here.
  *
  * A loop and everything on it belong to one thread, save net_post and net_loop_stop. Callbacks come
  * on that thread. Nothing here blocks, logs or keeps a pointer to the caller's memory past the
@@ -82,6 +83,7 @@ struct net_server_options {
     size_t max_connections;     /* past it, accepted ones are closed at once; default 10,000 */
     uint32_t header_timeout_ms; /* for the whole request to come in, from its first byte; 30,000 */
     uint32_t idle_timeout_ms;   /* between requests of a connection; default 120,000 */
+    bool advertise_h2c; /* HTTP/1.1 responses say that HTTP/2 is spoken here in clear text */
     /*
      * A request has come, whole. It, and what it points at, live until the exchange is answered or
      * `gone` was called. The handler answers now or later with net_answer, exactly once unless
@@ -185,6 +187,11 @@ struct net_outgoing {
  * Sends over a kept connection if there is one, else a new one. A kept connection that turns out to
  * have been closed by the peer before one byte of the response came is replaced by a new one, once,
  * silently. On an error code nothing was started and `done` is not called.
+ *
+ * A host and port whose responses in clear text say `Upgrade: h2c` gets HTTP/2 from then on, all
+ * requests over one connection as far as it lets them. If it does not speak it after all, they go
+ * over HTTP/1.1 again, as do those of the next 10 minutes. What the peer says not to have processed
+ * (GOAWAY, REFUSED_STREAM) is sent again, silently.
  */
 int net_client_send(struct net_client *client, const struct net_outgoing *request,
                     struct net_call **call, struct error *err);

@@ -63,7 +63,7 @@ static void on_acceptable(uv_poll_t *handle, int status, int events)
         }
         net_socket_tune(fd);
         net_address_format((const struct sockaddr *)&address, peer);
-        net_http1_serve(server, fd, peer);
+        net_greet(server, fd, peer);
     }
 }
 
@@ -147,6 +147,46 @@ static int bind_server(struct net_server *server, const char *host, struct error
     return 0;
 }
 
+/* --- what the protocols share ------------------------------------------------------------------
+ */
+
+bool net_target_split(struct slice url, struct slice *path, struct slice *query)
+{
+    struct net_url parts;
+    const char *bytes = url.data;
+    const char *mark;
+
+    if (url.len > 0 && bytes[0] == '/') {
+        mark = memchr(bytes, '#', url.len);
+        if (mark)
+            url.len = (size_t)(mark - bytes);
+        mark = memchr(bytes, '?', url.len);
+        *path = slice(bytes, mark ? (size_t)(mark - bytes) : url.len);
+        *query = mark ? slice(mark + 1, url.len - path->len - 1) : (struct slice){0};
+        return true;
+    }
+    if (net_url_parse(url, &parts, NULL))
+        return false;
+    *path = parts.path.len > 0 ? parts.path : slice_str("/");
+    *query = parts.query;
+    return true;
+}
+
+static const char *error_code(int status)
+{
+    return status == 400   ? "invalid_argument"
+           : status == 408 ? "deadline_exceeded"
+                           : "resource_exhausted";
+}
+
+void net_refusal_text(char text[NET_REFUSAL_TEXT], int status, const char *reason)
+{
+    snprintf(text, NET_REFUSAL_TEXT, "{\"code\":\"%s\",\"message\":\"%s\"}", error_code(status),
+             reason);
+    for (char *quote = strchr(text, '`'); quote; quote = strchr(quote, '`'))
+        *quote = '\'';
+}
+
 /* --- the server ------------------------------------------------------------------------------ */
 
 static void set_defaults(struct net_server_options *options)
@@ -179,6 +219,7 @@ int net_server_create(struct net_server **out, struct net_loop *loop,
     server->options.host = NULL;
     set_defaults(&server->options);
     list_init(&server->sessions);
+    list_init(&server->spare_streams);
     rc = bind_server(server, options->host, err);
     if (rc) {
         free(server);
@@ -256,6 +297,7 @@ void net_server_destroy(struct net_server *server)
 
         session->ops->destroy(session);
     }
+    net_http2_free_spare(server);
     server->destroyed = true;
     if (server->listener_gone)
         free(server);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Between the listener (server.c) and the protocol sessions that answer on its connections
- * (http1_server.c).
+ * Between the listener (server.c) and the protocol sessions that answer on its connections: first
+ * one that finds out which protocol is spoken (greeting.c), then that one (http1_server.c,
+ * http2_server.c).
  */
 #ifndef NET_SERVER_H
 #define NET_SERVER_H
@@ -41,13 +42,26 @@ struct net_server {
     bool closing;
     struct list sessions;
     size_t session_count, exchanges;
+    struct list spare_streams; /* of HTTP/2, with their buffers */
+    size_t spare_count;
 };
 
+void net_http2_free_spare(struct net_server *server);
 void net_server_add(struct net_server *server, struct net_session *session,
                     const struct net_session_ops *ops);
 void net_server_remove(struct net_session *session);
 
-/* Serves HTTP/1 on the descriptor, which it takes over; out of memory, it closes it. */
-void net_http1_serve(struct net_server *server, int fd, const char *peer);
+/* "/path?query" into its parts; of "http://host/path?query" (as to a proxy) the same. */
+bool net_target_split(struct slice target, struct slice *path, struct slice *query);
+/* The body of an answer to what is no proper request. */
+#define NET_REFUSAL_TEXT 256
+void net_refusal_text(char text[NET_REFUSAL_TEXT], int status, const char *reason);
+
+/* Takes over a descriptor that was accepted. */
+void net_greet(struct net_server *server, int fd, const char *peer);
+/* Take over a connection, to serve on it from its first byte. False: out of memory, and nothing has
+ * changed. */
+bool net_http1_serve(struct net_server *server, struct net_conn *conn, const char *peer);
+bool net_http2_serve(struct net_server *server, struct net_conn *conn, const char *peer);
 
 #endif

@@ -246,6 +246,7 @@ static int start(struct sdk_listener *listener, const char *addr, struct error *
 {
     struct net_server_options options = {
         .max_body = SDK_BODY_MAX + 4000000, /* past it, whoever sends it is cut off */
+        .advertise_h2c = true,
         .handle = on_request,
         .gone = on_gone,
         .arg = listener,
