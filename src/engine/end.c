@@ -62,7 +62,7 @@ void call_finish(struct engine *e, struct call *c, int64_t now, enum status stat
                                                .call = c->id,
                                                .generation = c->generation,
                                                .attempt = c->attempt});
-    call_dequeue(c);
+    call_dequeue(e, c);
     heap_remove(&e->timers, &c->timer);
     c->delivered = 0;
     call_orphan_children(e, c, now, good ? ORPHANS_LEAVE : ORPHANS_CANCEL_UNSTARTED);

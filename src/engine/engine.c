@@ -62,6 +62,7 @@ int engine_create(struct engine **engine, const struct engine_config *config, st
     heap_init(&e->timers);
     atoms_init(&e->atoms);
     map_init(&e->group_by_key);
+    list_init(&e->turns_free);
     list_init(&e->pool_free);
     list_init(&e->pool_chunks);
     list_init(&e->runnable);
@@ -80,8 +81,12 @@ void engine_destroy(struct engine *e)
 {
     if (!e)
         return;
-    for (uint32_t i = 0; i < e->groups_len; i++)
+    for (uint32_t i = 0; i < e->groups_len; i++) {
+        if (e->groups[i])
+            turns_free_group(e->groups[i]);
         free(e->groups[i]);
+    }
+    turns_free_spare(e);
     free(e->groups);
     LIST_FOR_EACH (it, tmp, &e->pool_chunks) {
         free(LIST_ENTRY(it, struct pool_chunk, link));

@@ -47,7 +47,6 @@ static struct group *group_new(struct engine *e, struct atom *key)
         free(g);
         return NULL;
     }
-    list_init(&g->queue);
     list_init(&g->runnable);
     g->key = key;
     g->index = i;
@@ -94,7 +93,8 @@ static void group_free_if_idle(struct engine *e, struct group *g)
 {
     if (g->refs || g->in_flight || e->groups_used <= GROUPS_KEPT)
         return;
-    assert(list_empty(&g->queue));
+    assert(!g->ready);
+    turns_free_group(g);
     map_remove(&e->group_by_key, (uintptr_t)g->key);
     atom_unref(&e->atoms, g->key);
     e->groups[g->index] = NULL;
@@ -157,15 +157,20 @@ void call_enqueue(struct engine *e, struct call *c)
         list_append(&k->ready, &c->queue);
         return;
     }
-    list_append(&c->group->queue, &c->queue);
+    turn_add(e, c);
     if (list_empty(&c->group->runnable))
         list_append(&e->runnable, &c->group->runnable);
 }
 
-void call_dequeue(struct call *c)
+void call_dequeue(struct engine *e, struct call *c)
 {
-    list_remove(&c->queue);
-    if (list_empty(&c->group->queue))
+    if (c->state != CALL_READY || list_empty(&c->queue)) /* empty: there was no memory for it */
+        return;
+    if (c->needs > e->confirmed)
+        list_remove(&c->queue);
+    else
+        turn_remove(e, c, false);
+    if (!c->group->ready)
         list_remove(&c->group->runnable);
 }
 
@@ -190,7 +195,7 @@ static uint32_t results_to_deliver(const struct engine *e, const struct call *c)
 static void issue(struct engine *e, struct group *g, struct call *c)
 {
     assert(c->needs <= e->confirmed);
-    list_remove(&c->queue);
+    turn_remove(e, c, true);
     c->attempt = e->config.incarnation << 44 | ++e->next_attempt;
     c->delivered = results_to_deliver(e, c);
     call_move(e, c, MOVE_ISSUED);
@@ -210,9 +215,9 @@ void engine_pump(struct engine *e)
     LIST_FOR_EACH (it, tmp, &e->runnable) {
         struct group *g = LIST_ENTRY(it, struct group, runnable);
 
-        while (!list_empty(&g->queue) && g->in_flight < (uint32_t)g->window && !e->failed)
-            issue(e, g, LIST_ENTRY(g->queue.next, struct call, queue));
-        if (list_empty(&g->queue))
+        while (g->ready && g->in_flight < (uint32_t)g->window && !e->failed)
+            issue(e, g, turn_next(g));
+        if (!g->ready)
             list_remove(&g->runnable);
     }
 }

@@ -21,9 +21,11 @@
 
 /* Calls to one endpoint host of one organization: they share a window of runs in flight. */
 struct group {
-    struct atom *key;     /* organization, NUL, scheme and authority */
-    struct list queue;    /* of calls that are ready and durable, by call.queue */
-    struct list runnable; /* in engine.runnable while the queue is not empty */
+    struct atom *key;   /* organization, NUL, scheme and authority */
+    struct heap levels; /* calls that are ready and durable: turn.c */
+    struct map level_by_priority;
+    uint32_t ready;       /* how many they are */
+    struct list runnable; /* in engine.runnable while some are */
     uint32_t index;       /* in engine.groups; the handle in effects and answers */
     uint32_t refs;        /* calls that name it */
     uint32_t in_flight;
@@ -38,7 +40,7 @@ struct call {
     struct list sibling;    /* in parent->children, or, done and durable, in parent->inbox */
     struct list children;   /* not done, or their end not durable */
     struct list inbox;      /* ends to be delivered, in the order they became durable */
-    struct list queue;      /* in group->queue, commit.ready, commit.ended, or none */
+    struct list queue;      /* in a turn of its group, commit.ready, commit.ended, or none */
     struct heap_node timer; /* at the earlier of `expires` and `due`; none once done */
     struct atom *org, *function, *endpoint, *version;
     struct group *group;
@@ -85,7 +87,8 @@ struct engine {
     struct map calls; /* id to struct call */
     struct heap timers;
     struct atoms atoms;
-    struct list pool_free; /* of struct call, by call.queue */
+    struct list turns_free; /* of struct turn */
+    struct list pool_free;  /* of struct call, by call.queue */
     struct list pool_chunks;
 
     struct group **groups; /* by index; NULL: free */
@@ -194,12 +197,23 @@ void group_unref(struct engine *e, struct group *g);
 /* Queues a READY call once what it needs is confirmed: at once, or with that commit. */
 void call_enqueue(struct engine *e, struct call *c);
 /* Out of whichever queue it is in. */
-void call_dequeue(struct call *c);
+void call_dequeue(struct engine *e, struct call *c);
 void group_release(struct engine *e, struct group *g);
 void group_feedback(struct engine *e, struct group *g, int64_t now,
                     const struct engine_answer *answer);
 /* Issues what may run. */
 void engine_pump(struct engine *e);
+
+/* --- turn.c */
+
+/* Into the line of its group. */
+void turn_add(struct engine *e, struct call *c);
+/* Out of it. Served: it was its root's turn, which goes to the end of the line. */
+void turn_remove(struct engine *e, struct call *c, bool served);
+/* Whose turn it is; NULL: nobody is ready. */
+struct call *turn_next(const struct group *g);
+void turns_free_group(struct group *g);
+void turns_free_spare(struct engine *e);
 
 /* --- commit.c */
 

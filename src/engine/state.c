@@ -122,19 +122,20 @@ static void check_call(const struct engine *e, const struct call *c)
     if (c->state == CALL_SUSPENDED && !c->poll_timer)
         assert(!call_has_enough(c));
     if (c->state == CALL_READY && c->needs <= e->confirmed)
-        assert(!list_empty(&c->queue));
+        assert(e->failed || !list_empty(&c->queue));
 }
 
 void engine_check(const struct engine *e)
 {
     uint64_t by_state[CALL_STATES] = {0};
-    uint32_t pos = 0, refs = 0, group_refs = 0;
+    uint32_t pos = 0, refs = 0, group_refs = 0, ready = 0, queued = 0;
     const struct call *c;
 
     while ((c = map_next(&e->calls, &pos, NULL))) {
         check_call(e, c);
         by_state[c->state]++;
         refs++;
+        queued += c->state == CALL_READY && c->needs <= e->confirmed;
     }
     for (unsigned s = 0; s < CALL_STATES; s++)
         assert(by_state[s] == e->by_state[s]);
@@ -145,7 +146,9 @@ void engine_check(const struct engine *e)
             continue;
         group_refs += g->refs;
         assert(g->window >= 1 && g->window <= e->config.window_max);
-        assert(list_empty(&g->queue) == list_empty(&g->runnable));
+        assert(!g->ready == list_empty(&g->runnable));
+        assert(!g->ready == !turn_next(g));
+        ready += g->ready;
     }
-    assert(refs == group_refs);
+    assert(refs == group_refs && ready == queued);
 }

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The ready calls of a group, in the order they are to run: those of the highest priority first;
+ * among these the roots take turns, one call each; within a root first come, first served. So a
+ * tree with ten thousand ready calls costs another root's single call one place in the line.
+ *
+ * A group has a level for each priority that is waiting, the highest on top of a heap; a level has
+ * a turn for each root that is waiting, in a ring. Everything is O(1), or O(log levels).
+ */
+#include <stdlib.h>
+
+#include "engine/internal.h"
+
+/* Of one group and priority: those that are not empty stand in group.levels. */
+struct level {
+    struct heap_node order; /* by -priority */
+    int32_t priority;
+    struct list turns; /* by turn.link, the next one first */
+    struct map by_root;
+};
+
+struct turn {
+    struct list link;
+    struct level *level;
+    uint64_t root;
+    struct list calls; /* by call.queue */
+};
+
+/* The key of a map must tell all priorities apart. */
+static uint64_t level_key(int32_t priority)
+{
+    return (uint32_t)priority;
+}
+
+static struct level *level_get(struct group *g, int32_t priority)
+{
+    struct level *l = map_get(&g->level_by_priority, level_key(priority));
+
+    if (l)
+        return l;
+    l = calloc(1, sizeof *l);
+    if (!l || !heap_reserve(&g->levels, 1) ||
+        !map_set(&g->level_by_priority, level_key(priority), l)) {
+        free(l);
+        return NULL;
+    }
+    heap_node_init(&l->order);
+    list_init(&l->turns);
+    map_init(&l->by_root);
+    l->priority = priority;
+    return l;
+}
+
+/* One priority is what most groups have, 0: that level stays. */
+static void level_rest(struct group *g, struct level *l)
+{
+    heap_remove(&g->levels, &l->order);
+    if (l->priority == 0)
+        return;
+    map_remove(&g->level_by_priority, level_key(l->priority));
+    map_free(&l->by_root);
+    free(l);
+}
+
+static struct turn *turn_get(struct engine *e, struct level *l, uint64_t root)
+{
+    struct turn *t = map_get(&l->by_root, root);
+    struct list *used;
+
+    if (t)
+        return t;
+    used = list_pop(&e->turns_free);
+    t = used ? LIST_ENTRY(used, struct turn, link) : malloc(sizeof *t);
+    if (!t)
+        return NULL;
+    list_init(&t->link);
+    list_init(&t->calls);
+    t->level = l;
+    t->root = root;
+    if (!map_set(&l->by_root, root, t)) {
+        free(t);
+        return NULL;
+    }
+    list_append(&l->turns, &t->link);
+    return t;
+}
+
+void turn_add(struct engine *e, struct call *c)
+{
+    struct group *g = c->group;
+    struct level *l = level_get(g, c->priority);
+    struct turn *t = l ? turn_get(e, l, c->root_id) : NULL;
+
+    assert(list_empty(&c->queue));
+    if (!t) {
+        engine_fail(e);
+        return;
+    }
+    list_append(&t->calls, &c->queue);
+    if (l->order.index == HEAP_NONE)
+        heap_set(&g->levels, &l->order, -(int64_t)l->priority);
+    g->ready++;
+}
+
+void turn_remove(struct engine *e, struct call *c, bool served)
+{
+    struct group *g = c->group;
+    struct level *l = map_get(&g->level_by_priority, level_key(c->priority));
+    struct turn *t = l ? map_get(&l->by_root, c->root_id) : NULL;
+
+    assert(t && g->ready > 0 && !list_empty(&c->queue));
+    list_remove(&c->queue);
+    g->ready--;
+    if (!list_empty(&t->calls)) {
+        if (served) {
+            list_remove(&t->link);
+            list_append(&l->turns, &t->link);
+        }
+        return;
+    }
+    map_remove(&l->by_root, t->root);
+    list_remove(&t->link);
+    list_append(&e->turns_free, &t->link);
+    if (list_empty(&l->turns))
+        level_rest(g, l);
+}
+
+struct call *turn_next(const struct group *g)
+{
+    struct heap_node *n = heap_min(&g->levels);
+    const struct turn *t;
+
+    if (!n)
+        return NULL;
+    t = LIST_ENTRY(LIST_ENTRY(n, struct level, order)->turns.next, struct turn, link);
+    return LIST_ENTRY(t->calls.next, struct call, queue);
+}
+
+void turns_free_group(struct group *g)
+{
+    uint32_t pos = 0;
+    struct level *l;
+
+    while ((l = map_next(&g->level_by_priority, &pos, NULL))) {
+        uint32_t at = 0;
+        struct turn *t;
+
+        while ((t = map_next(&l->by_root, &at, NULL)))
+            free(t);
+        map_free(&l->by_root);
+        free(l);
+    }
+    map_free(&g->level_by_priority);
+    heap_free(&g->levels);
+}
+
+void turns_free_spare(struct engine *e)
+{
+    struct list *it;
+
+    while ((it = list_pop(&e->turns_free)))
+        free(LIST_ENTRY(it, struct turn, link));
+}

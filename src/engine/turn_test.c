@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Who runs next in a group: priorities first, then roots by turns, then first come, first served.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "engine/testing.h"
+
+static struct bench *one_at_a_time(void)
+{
+    return bench_create_with((struct engine_config){.window_start = 1, .window_max = 1});
+}
+
+/* The one run there is, ended. */
+static uint64_t next(struct bench *b)
+{
+    uint64_t call;
+
+    assert_int_equal(b->runs_len, 1);
+    call = b->runs[0].call;
+    bench_exit(b, bench_take_run(b, call), STATUS_OK, NULL);
+    return call;
+}
+
+/* A root with so many children ready; one of them runs. */
+static uint64_t parent_of(struct bench *b, size_t count, int32_t priority)
+{
+    struct engine_spec *specs = calloc(count, sizeof *specs);
+    uint64_t id = bench_dispatch(b, bench_spec("parent"));
+    struct engine_answer a;
+
+    bench_commit(b);
+    a = bench_answer_to(bench_take_run(b, id));
+    for (size_t i = 0; i < count; i++)
+        specs[i] = (struct engine_spec){.function = slice_str("child"), .priority = priority};
+    a.specs = specs;
+    a.spec_count = count;
+    a.min_results = 1000;
+    bench_poll(b, a, "s");
+    free(specs);
+    return id;
+}
+
+static void test_roots_take_turns(void **state)
+{
+    struct bench *b = one_at_a_time();
+    uint64_t parent = parent_of(b, 100, 0), single, pair;
+    struct engine_spec s = bench_spec("f");
+
+    (void)state;
+    single = bench_dispatch(b, s);
+    pair = bench_dispatch(b, s);
+    bench_commit(b);
+    assert_int_equal(next(b), parent + 1); /* was running already */
+    assert_int_equal(next(b), parent + 2);
+    assert_int_equal(next(b), single);
+    assert_int_equal(next(b), pair);
+    single = bench_dispatch(b, s);
+    bench_commit(b);
+    assert_int_equal(next(b), parent + 3);
+    assert_int_equal(next(b), parent + 4); /* it was its turn before the new one came */
+    assert_int_equal(next(b), single);
+    for (uint64_t i = 5; i <= 100; i++)
+        assert_int_equal(next(b), parent + i);
+    assert_int_equal(next(b), parent);
+    assert_int_equal(b->runs_len, 0);
+    bench_destroy(b);
+}
+
+static uint64_t urgent(struct bench *b, int32_t priority)
+{
+    struct engine_spec s = bench_spec("f");
+
+    s.priority = priority;
+    return bench_dispatch(b, s);
+}
+
+static void test_priorities_go_first(void **state)
+{
+    struct bench *b = one_at_a_time();
+    uint64_t low, plain[2], high, highest, least, most;
+
+    (void)state;
+    plain[0] = urgent(b, 0);
+    bench_commit(b);
+    low = urgent(b, -1);
+    plain[1] = urgent(b, 0);
+    high = urgent(b, 5);
+    highest = urgent(b, 6);
+    least = urgent(b, INT32_MIN);
+    most = urgent(b, INT32_MAX);
+    bench_commit(b);
+    assert_int_equal(next(b), plain[0]);
+    bench_crash(b);
+    assert_int_equal(next(b), most);
+    assert_int_equal(next(b), highest);
+    assert_int_equal(next(b), high);
+    assert_int_equal(next(b), plain[1]);
+    assert_int_equal(next(b), low);
+    assert_int_equal(next(b), least);
+    bench_destroy(b);
+}
+
+static void test_tail_calls_keep_their_priority_or_change_it(void **state)
+{
+    struct bench *b = one_at_a_time();
+    uint64_t first = urgent(b, 3);
+    struct engine_spec tail = {.function = slice_str("next")};
+    struct engine_answer a;
+    struct engine_row row;
+
+    (void)state;
+    bench_commit(b);
+    for (int i = 0; i < 2; i++) {
+        a = bench_answer_to(bench_take_run(b, first));
+        a.outcome = ENGINE_TAIL;
+        tail.priority = i ? 9 : 0;
+        a.specs = &tail;
+        a.spec_count = 1;
+        engine_answer(b->e, b->now, &a);
+        bench_commit(b);
+        assert_true(engine_find(b->e, first, &row));
+        assert_int_equal(row.priority, i ? 9 : 3);
+    }
+    bench_destroy(b);
+}
+
+/* Whoever leaves the line, at any place of it, leaves the others in order. */
+static void test_the_line_survives_cancellations(void **state)
+{
+    struct bench *b = one_at_a_time();
+    uint64_t running = urgent(b, 0), parent, id[4];
+    struct error err;
+
+    (void)state;
+    bench_commit(b);
+    for (int i = 0; i < 4; i++)
+        id[i] = urgent(b, i < 2 ? 0 : 7);
+    bench_commit(b);
+    assert_int_equal(engine_cancel(b->e, b->now, id[2], NULL, &err), 0);
+    assert_int_equal(engine_cancel(b->e, b->now, id[0], NULL, &err), 0);
+    bench_commit(b);
+    engine_check(b->e);
+    assert_int_equal(next(b), running);
+    assert_int_equal(next(b), id[3]);
+    assert_int_equal(next(b), id[1]);
+    parent = parent_of(b, 3, 7); /* one of its children runs */
+    id[0] = urgent(b, 7);
+    bench_commit(b);
+    assert_int_equal(engine_cancel(b->e, b->now, parent + 2, NULL, &err), 0);
+    bench_commit(b);
+    assert_int_equal(next(b), parent + 1);
+    assert_int_equal(next(b), parent + 3); /* its root's turn, in the place of the cancelled one */
+    assert_int_equal(next(b), id[0]);
+    assert_int_equal(next(b), parent);
+    bench_destroy(b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_roots_take_turns),
+        cmocka_unit_test(test_priorities_go_first),
+        cmocka_unit_test(test_tail_calls_keep_their_priority_or_change_it),
+        cmocka_unit_test(test_the_line_survives_cancellations),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
