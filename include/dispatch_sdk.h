@@ -559,7 +559,7 @@ DISPATCH_SDK_API int dispatch_batch_dispatch(struct dispatch_batch *batch, struc
 struct dispatch_client_options {
     const char *api_key;       /* default: the DISPATCH_API_KEY environment variable */
     const char *api_url;       /* default: DISPATCH_API_URL, else http://127.0.0.1:3477 */
-    uint32_t timeout_ms;       /* of one Dispatch request; default 30,000 */
+    uint32_t timeout_ms;       /* of a Dispatch, all its attempts together; default 30,000 */
     uint32_t connect_retry_ms; /* how long to go on trying to dispatch while nobody listens at the
                                   API URL (the request was surely not sent); default 5,000 */
     uint64_t reserved_[8];
@@ -578,8 +578,9 @@ DISPATCH_SDK_API void dispatch_client_destroy(struct dispatch_client *client);
  * Dispatches calls, all or none. Every call needs an endpoint. CODE_UNAUTHENTICATED: "Dispatch
  * received an invalid authentication token (check DISPATCH_API_KEY is correct)", or "api_key" if
  * the key was given in the options. Any other error code of the API is passed on, with its message.
- * A failure after the request was sent (CODE_UNAVAILABLE, CODE_DEADLINE_EXCEEDED) leaves open
- * whether the calls were recorded; nothing is sent twice.
+ * The request carries a key of its own, so that it is sent again, within the time limit, when its
+ * answer is lost or the API restarts: the calls are made once. CODE_UNAVAILABLE and
+ * CODE_DEADLINE_EXCEEDED leave open whether they were recorded.
  */
 DISPATCH_SDK_API int dispatch_client_dispatch(struct dispatch_client *client,
                                               const struct dispatch_call *calls, size_t count,

@@ -101,6 +101,20 @@ void engine_delete(struct engine *e, enum table table, uint64_t key, uint32_t su
         engine_fail(e);
 }
 
+void engine_put_key(struct engine *e, uint64_t key, uint32_t sub, const struct engine_key *row)
+{
+    buf_reset(&e->scratch);
+    key_encode(&e->scratch, row);
+    if (e->scratch.failed ||
+        !batch_put(&e->open->batch, TABLE_KEY, key, sub, buf_slice(&e->scratch)))
+        engine_fail(e);
+}
+
+void engine_delete_key(struct engine *e, uint64_t key, uint32_t sub)
+{
+    engine_delete(e, TABLE_KEY, key, sub);
+}
+
 void engine_emit(struct engine *e, const struct engine_effect *effect)
 {
     if (e->effects_len == e->effects_cap) {

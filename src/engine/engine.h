@@ -28,6 +28,7 @@
 #include "base/batch.h"
 #include "base/error.h"
 #include "base/status.h"
+#include "engine/key.h"
 #include "engine/row.h"
 
 struct engine;
@@ -96,6 +97,12 @@ struct engine_spec {
 int engine_dispatch(struct engine *engine, int64_t now, struct slice org,
                     const struct engine_spec *specs, size_t count, void *token, uint64_t *first_id,
                     struct error *err);
+
+/* Puts a row of TABLE_KEY (engine/key.h) into the batch that records the event given just before,
+ * or deletes one. Without memory the engine has failed. */
+void engine_put_key(struct engine *engine, uint64_t key, uint32_t sub,
+                    const struct engine_key *row);
+void engine_delete_key(struct engine *engine, uint64_t key, uint32_t sub);
 
 /* How a run ended. */
 enum engine_outcome {

@@ -103,6 +103,27 @@ struct info_parts {
 int info_build(struct arena *arena, uint64_t tag, const struct info_parts *parts,
                Dispatch__V1__CallInfo **out, struct error *err);
 
+/* --- keyed.c: requests with an idempotency key --------------------------------------------------
+ */
+
+struct keyed_request {
+    struct slice org, name;
+    uint64_t digest[2]; /* of what is asked: keyed_digest */
+    orchestrator_dispatched *done;
+    void *arg;
+};
+
+/* Of a message of the API; false: no memory. */
+bool keyed_digest(const void *message, uint64_t digest[2]);
+/* Whether such a request can be taken. *joined: one of the same key is under way, whose answer this
+ * one will get too; else keyed_dispatch may follow. CODE_INVALID_ARGUMENT, CODE_ALREADY_EXISTS. */
+int keyed_check(const struct orchestrator *o, const struct keyed_request *r, bool *joined,
+                struct error *err);
+/* The same ids as the key's first request had, or new calls. Takes over the specs, also on failure,
+ * and what they point at is read during the call only. r->done is called later. */
+int keyed_dispatch(struct orchestrator *o, const struct keyed_request *r, struct engine_spec *specs,
+                   size_t count, struct error *err);
+
 /* --- runs.c ------------------------------------------------------------------------------------
  */
 
@@ -126,6 +147,16 @@ void request_fail_waits(struct orchestrator *o, const struct error *error);
 /* Waits whose time is over. */
 void request_tick(struct orchestrator *o, int64_t now);
 int64_t request_next_due(const struct orchestrator *o);
+
+/* CODE_UNAVAILABLE and why, unless new calls can be taken. */
+int request_check_admission(const struct orchestrator *o, struct error *err);
+/* Gives the calls to the engine; the answer comes when they are durable. */
+int request_dispatch_specs(struct orchestrator *o, struct slice org, struct engine_spec *specs,
+                           size_t count, orchestrator_dispatched *done, void *arg, uint64_t *first,
+                           struct error *err);
+/* Answers with the ids of `count` calls. */
+void request_answer_ids(struct orchestrator *o, uint64_t first, size_t count,
+                        orchestrator_dispatched *done, void *arg);
 
 /* The number in an id of ours; else CODE_NOT_FOUND. */
 int request_id(const struct orchestrator *o, struct slice text, uint64_t *id, struct error *err);
@@ -205,6 +236,7 @@ struct orchestrator {
     struct list waits;   /* struct orchestrator_wait */
     struct map waits_by_id;
     struct heap deadlines;
+    struct map keyed; /* place to struct keyed: requests with a key that are under way */
     size_t wait_count, lookup_count;
 
     uint64_t recovered, commits, commit_failures, committed_bytes;

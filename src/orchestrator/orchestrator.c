@@ -431,6 +431,7 @@ int orchestrator_create(struct orchestrator **out, const struct orchestrator_opt
     list_init(&o->waits);
     map_init(&o->waits_by_id);
     heap_init(&o->deadlines);
+    map_init(&o->keyed);
     code = store_async_create(&o->async, options->store, options->threads, wake, o, err);
     if (code) {
         store_close(options->store);
@@ -466,6 +467,8 @@ void orchestrator_destroy(struct orchestrator *o)
     map_free(&o->runs_by_attempt);
     map_free(&o->waits_by_id);
     heap_free(&o->deadlines);
+    assert(o->keyed.len == 0);
+    map_free(&o->keyed);
     free(o);
 }
 

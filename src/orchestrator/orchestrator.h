@@ -110,6 +110,15 @@ void orchestrator_dispatch(struct orchestrator *o, struct slice org,
                            const wire_dispatch_request *request, orchestrator_dispatched *done,
                            void *arg);
 
+/*
+ * The same, once: a request with the same organization and key (1 to 255 printable ASCII
+ * characters; data NULL: none) within 24 hours is answered with the ids of the first, even after
+ * those calls were removed. CODE_ALREADY_EXISTS: its body differs from the first one's.
+ */
+void orchestrator_dispatch_keyed(struct orchestrator *o, struct slice org, struct slice key,
+                                 const wire_dispatch_request *request,
+                                 orchestrator_dispatched *done, void *arg);
+
 /* The call as committed. CODE_NOT_FOUND also for another organization's. `info` lives during the
  * callback. */
 typedef void orchestrator_got(void *arg, const struct error *error,
@@ -128,7 +137,12 @@ struct orchestrator_wait *orchestrator_wait(struct orchestrator *o, struct slice
 struct orchestrator_wait *orchestrator_call(struct orchestrator *o, struct slice org,
                                             const wire_call *call, int64_t max_wait_ns,
                                             orchestrator_got *done, void *arg);
-/* The id of the call waited for; lives as long as the wait. */
+/* The same, with an idempotency key as in orchestrator_dispatch_keyed. */
+struct orchestrator_wait *orchestrator_call_keyed(struct orchestrator *o, struct slice org,
+                                                  struct slice key, const wire_call *call,
+                                                  int64_t max_wait_ns, orchestrator_got *done,
+                                                  void *arg);
+/* The id of the call waited for; "" while a key's call is looked up; lives as long as the wait. */
 const char *orchestrator_wait_id(const struct orchestrator_wait *wait);
 /* Given up before its callback came: it will not come. A call that it made goes on. */
 void orchestrator_wait_cancel(struct orchestrator_wait *wait);

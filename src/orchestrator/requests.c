@@ -67,25 +67,26 @@ struct pending {
     size_t count;
 };
 
-static void answer_ids(struct orchestrator *o, const struct pending *p)
+void request_answer_ids(struct orchestrator *o, uint64_t first, size_t count,
+                        orchestrator_dispatched *done, void *arg)
 {
     wire_dispatch_response response = DISPATCH__SDK__V1__DISPATCH_RESPONSE__INIT;
     struct error err = {0};
     struct arena arena;
     char **ids;
 
-    arena_init(&arena, p->count * (sizeof *ids + 64) + 4096);
-    ids = arena_zalloc(&arena, p->count + 1, sizeof *ids);
-    for (size_t i = 0; ids && i < p->count && !err.code; i++) {
-        ids[i] = result_id(&arena, o->tag, p->first + i);
+    arena_init(&arena, count * (sizeof *ids + 64) + 4096);
+    ids = arena_zalloc(&arena, count + 1, sizeof *ids);
+    for (size_t i = 0; ids && i < count && !err.code; i++) {
+        ids[i] = result_id(&arena, o->tag, first + i);
         if (!ids[i])
             error_memory(&err);
     }
     if (!ids)
         error_memory(&err);
     response.dispatch_ids = ids;
-    response.n_dispatch_ids = p->count;
-    p->dispatched(p->arg, err.code ? &err : NULL, err.code ? NULL : &response);
+    response.n_dispatch_ids = count;
+    done(arg, err.code ? &err : NULL, err.code ? NULL : &response);
     arena_reset(&arena);
 }
 
@@ -95,7 +96,7 @@ void request_accepted(struct orchestrator *o, void *token)
 
     list_remove(&p->link);
     if (p->dispatched)
-        answer_ids(o, p);
+        request_answer_ids(o, p->first, p->count, p->dispatched, p->arg);
     else
         p->cancelled(p->arg, NULL);
     free(p);
@@ -118,7 +119,7 @@ void request_fail_pending(struct orchestrator *o, const struct error *error)
     }
 }
 
-static int check_admission(const struct orchestrator *o, struct error *err)
+int request_check_admission(const struct orchestrator *o, struct error *err)
 {
     int code = request_check_open(o, err);
 
@@ -127,10 +128,9 @@ static int check_admission(const struct orchestrator *o, struct error *err)
     return code;
 }
 
-/* Gives the calls to the engine; the answer comes when they are durable. */
-static int dispatch_specs(struct orchestrator *o, struct slice org, struct engine_spec *specs,
-                          size_t count, orchestrator_dispatched *done, void *arg, uint64_t *first,
-                          struct error *err)
+int request_dispatch_specs(struct orchestrator *o, struct slice org, struct engine_spec *specs,
+                           size_t count, orchestrator_dispatched *done, void *arg, uint64_t *first,
+                           struct error *err)
 {
     struct pending *p = calloc(1, sizeof *p);
     int code;
@@ -154,41 +154,72 @@ static int dispatch_specs(struct orchestrator *o, struct slice org, struct engin
     return 0;
 }
 
+static int read_calls(const struct orchestrator *o, const wire_dispatch_request *request,
+                      struct engine_spec **specs, struct error *err)
+{
+    if (request->n_calls > o->limits.calls_max)
+        return error_set(err, CODE_INVALID_ARGUMENT,
+                         "the request has %zu calls, more than the %zu that are allowed",
+                         request->n_calls, o->limits.calls_max);
+    return call_to_specs(&o->limits, request->calls, request->n_calls, true, specs, err);
+}
+
 static int dispatch(struct orchestrator *o, struct slice org, const wire_dispatch_request *request,
                     orchestrator_dispatched *done, void *arg, struct error *err)
 {
     struct engine_spec *specs;
     uint64_t first;
-    int code;
+    int code = read_calls(o, request, &specs, err);
 
-    if (request->n_calls > o->limits.calls_max)
-        return error_set(err, CODE_INVALID_ARGUMENT,
-                         "the request has %zu calls, more than the %zu that are allowed",
-                         request->n_calls, o->limits.calls_max);
-    code = call_to_specs(&o->limits, request->calls, request->n_calls, true, &specs, err);
     if (code)
         return code;
-    code = dispatch_specs(o, org, specs, request->n_calls, done, arg, &first, err);
+    code = request_dispatch_specs(o, org, specs, request->n_calls, done, arg, &first, err);
     call_free_specs(specs, request->n_calls);
     return code;
 }
 
-void orchestrator_dispatch(struct orchestrator *o, struct slice org,
-                           const wire_dispatch_request *request, orchestrator_dispatched *done,
-                           void *arg)
+static int dispatch_keyed(struct orchestrator *o, struct slice org, struct slice key,
+                          const wire_dispatch_request *request, orchestrator_dispatched *done,
+                          void *arg, struct error *err)
+{
+    struct keyed_request r = {.org = org, .name = key, .done = done, .arg = arg};
+    struct engine_spec *specs;
+    bool joined = false;
+    int code;
+
+    if (!keyed_digest(request, r.digest))
+        return error_memory(err);
+    code = keyed_check(o, &r, &joined, err);
+    if (code || joined)
+        return code;
+    code = read_calls(o, request, &specs, err);
+    return code ? code : keyed_dispatch(o, &r, specs, request->n_calls, err);
+}
+
+void orchestrator_dispatch_keyed(struct orchestrator *o, struct slice org, struct slice key,
+                                 const wire_dispatch_request *request,
+                                 orchestrator_dispatched *done, void *arg)
 {
     static const wire_dispatch_response nothing = DISPATCH__SDK__V1__DISPATCH_RESPONSE__INIT;
     struct error err = {0};
-    int code = check_admission(o, &err);
+    int code = request_check_admission(o, &err);
 
     if (!code && !request->n_calls) {
         done(arg, NULL, &nothing);
         return;
     }
     if (!code)
-        code = dispatch(o, org, request, done, arg, &err);
+        code = key.data ? dispatch_keyed(o, org, key, request, done, arg, &err)
+                        : dispatch(o, org, request, done, arg, &err);
     if (code)
         done(arg, &err, NULL);
+}
+
+void orchestrator_dispatch(struct orchestrator *o, struct slice org,
+                           const wire_dispatch_request *request, orchestrator_dispatched *done,
+                           void *arg)
+{
+    orchestrator_dispatch_keyed(o, org, (struct slice){0}, request, done, arg);
 }
 
 /* --- get ---------------------------------------------------------------------------------------
@@ -341,6 +372,7 @@ struct orchestrator_wait {
     bool dropped; /* answered or given up, and freed when the lookup has ended */
     /* Of a wait that dispatched its call: */
     bool accepting, accepted; /* that is not durable yet; it is */
+    bool unlinked;            /* its id is not known yet */
     int64_t max_wait_ns;
     char org[];
 };
@@ -349,6 +381,10 @@ static void wait_unlink(struct orchestrator_wait *w)
 {
     struct orchestrator *o = w->lookup.o;
 
+    list_remove(&w->link);
+    o->wait_count--;
+    if (w->unlinked)
+        return;
     if (map_get(&o->waits_by_id, w->lookup.id) == w) {
         if (list_empty(&w->same))
             map_remove(&o->waits_by_id, w->lookup.id);
@@ -357,9 +393,7 @@ static void wait_unlink(struct orchestrator_wait *w)
                     LIST_ENTRY(w->same.next, struct orchestrator_wait, same));
     }
     list_remove(&w->same);
-    list_remove(&w->link);
     heap_remove(&o->deadlines, &w->deadline);
-    o->wait_count--;
 }
 
 static void wait_free(struct orchestrator_wait *w)
@@ -457,17 +491,25 @@ static struct orchestrator_wait *wait_create(struct orchestrator *o, struct slic
     return w;
 }
 
-static void wait_link(struct orchestrator_wait *w)
+/* Among those who are told of the call's end. There is room: wait_create. */
+static bool wait_join(struct orchestrator_wait *w)
 {
     struct orchestrator *o = w->lookup.o;
     struct orchestrator_wait *first = map_get(&o->waits_by_id, w->lookup.id);
 
-    list_append(&o->waits, &w->link);
     if (first)
         list_append(&first->same, &w->same);
-    else
-        map_set(&o->waits_by_id, w->lookup.id, w); /* reserved */
+    return first || map_set(&o->waits_by_id, w->lookup.id, w);
+}
+
+static void wait_link(struct orchestrator_wait *w)
+{
+    struct orchestrator *o = w->lookup.o;
+
+    list_append(&o->waits, &w->link);
     o->wait_count++;
+    if (!w->unlinked)
+        wait_join(w); /* reserved */
 }
 
 static void wait_limit(struct orchestrator_wait *w, int64_t max_wait_ns)
@@ -545,36 +587,99 @@ static int call_dispatch(struct orchestrator *o, struct slice org, const wire_ca
 
     if (code)
         return code;
-    code = dispatch_specs(o, org, &spec, 1, wait_accepted, w, id, err);
+    code = request_dispatch_specs(o, org, &spec, 1, wait_accepted, w, id, err);
     blob_unref(spec.input);
     return code;
 }
 
-struct orchestrator_wait *orchestrator_call(struct orchestrator *o, struct slice org,
-                                            const wire_call *call, int64_t max_wait_ns,
-                                            orchestrator_got *done, void *arg)
+/* The key's call is known. It may have been made, and be done, long ago. */
+static void wait_keyed_accepted(void *arg, const struct error *error,
+                                const wire_dispatch_response *response)
+{
+    struct orchestrator_wait *w = arg;
+    struct orchestrator *o = w->lookup.o;
+    struct error err = {0};
+    uint64_t id = 0;
+
+    w->accepting = false;
+    if (w->dropped) {
+        wait_free(w);
+        return;
+    }
+    if (!error && request_id(o, slice_str(response->dispatch_ids[0]), &id, &err))
+        error = &err;
+    if (error) {
+        wait_answer(w, error, NULL);
+        return;
+    }
+    lookup_init(&w->lookup, o, id, slice(w->org, w->lookup.org.len), wait_ended);
+    w->accepted = true;
+    if (!heap_reserve(&o->deadlines, 1) || !wait_join(w)) {
+        error_memory(&err);
+        wait_answer(w, &err, NULL);
+        return;
+    }
+    w->unlinked = false;
+    wait_limit(w, w->max_wait_ns);
+    wait_look(w);
+}
+
+static int call_keyed(struct orchestrator *o, struct slice org, struct slice key,
+                      const wire_call *call, struct orchestrator_wait *w, struct error *err)
+{
+    struct keyed_request r = {.org = org, .name = key, .done = wait_keyed_accepted, .arg = w};
+    wire_call *calls[] = {(wire_call *)(uintptr_t)call};
+    struct engine_spec *specs;
+    bool joined = false;
+    int code;
+
+    if (!keyed_digest(call, r.digest))
+        return error_memory(err);
+    code = keyed_check(o, &r, &joined, err);
+    if (code || joined)
+        return code;
+    code = call_to_specs(&o->limits, calls, 1, true, &specs, err);
+    return code ? code : keyed_dispatch(o, &r, specs, 1, err);
+}
+
+struct orchestrator_wait *orchestrator_call_keyed(struct orchestrator *o, struct slice org,
+                                                  struct slice key, const wire_call *call,
+                                                  int64_t max_wait_ns, orchestrator_got *done,
+                                                  void *arg)
 {
     struct orchestrator_wait *w = NULL;
     struct error err = {0};
     uint64_t id = 0;
-    int code = check_admission(o, &err);
+    int code = request_check_admission(o, &err);
 
     if (!code && !(w = wait_create(o, org, 0, &err)))
         code = err.code;
     if (!code)
-        code = call_dispatch(o, org, call, w, &id, &err);
+        code = key.data ? call_keyed(o, org, key, call, w, &err)
+                        : call_dispatch(o, org, call, w, &id, &err);
     if (code) {
         free(w);
         done(arg, &err, NULL);
         return NULL;
     }
-    lookup_init(&w->lookup, o, id, slice(w->org, org.len), wait_ended);
+    w->unlinked = key.data != NULL;
+    if (w->unlinked)
+        w->lookup.text[0] = 0;
+    else
+        lookup_init(&w->lookup, o, id, slice(w->org, org.len), wait_ended);
     w->got = done;
     w->arg = arg;
     w->accepting = true;
     w->max_wait_ns = max_wait_ns;
     wait_link(w);
     return w;
+}
+
+struct orchestrator_wait *orchestrator_call(struct orchestrator *o, struct slice org,
+                                            const wire_call *call, int64_t max_wait_ns,
+                                            orchestrator_got *done, void *arg)
+{
+    return orchestrator_call_keyed(o, org, (struct slice){0}, call, max_wait_ns, done, arg);
 }
 
 const char *orchestrator_wait_id(const struct orchestrator_wait *w)

@@ -2,9 +2,11 @@
 /*
  * What the client says to the API, and what it makes of the answers.
  *
- * A Dispatch is sent once. While it surely was not sent, as nobody listens at the URL, it is tried
- * again for a while; after that its outcome is whatever comes. A Wait asks again until the call is
- * done: it changes nothing, so that any passing failure only delays it.
+ * A Dispatch carries a random idempotency key, so that it may be sent again whenever nobody knows
+ * what became of it: the calls are made once, and the ids come back. It is tried again after any
+ * passing failure, within the client's time limit; while nobody listens at the URL, for a shorter
+ * while. A Wait asks again until the call is done: it changes nothing, so that any passing failure
+ * only delays it.
  */
 #include "sdk/client.h"
 
@@ -100,10 +102,6 @@ static void unreachable(struct dispatch_operation *operation, const struct net_r
 
 /* --- requests -------------------------------------------------------------------------------- */
 
-/*
- * A Dispatch has a connection of its own: on a kept one that breaks, nobody knows whether the
- * request was taken, and the HTTP client would send it again.
- */
 static void send_request(struct dispatch_operation *operation, const char *path, struct blob *body,
                          uint32_t timeout_ms,
                          void (*done)(void *arg, const struct net_response *response))
@@ -117,7 +115,7 @@ static void send_request(struct dispatch_operation *operation, const char *path,
         {slice_str("connect-timeout-ms"), slice(timeout, (size_t)timeout_len)},
         {slice_str("authorization"), slice_str(client->authorization)},
         {slice_str("user-agent"), slice_str("dispatch-c/" DISPATCH_SDK_VERSION)},
-        {slice_str("connection"), slice_str("close")},
+        {slice_str("idempotency-key"), slice_str(operation->key)},
     };
     struct net_outgoing outgoing = {
         .host = client->url.host,
@@ -140,8 +138,7 @@ static void send_request(struct dispatch_operation *operation, const char *path,
     }
     outgoing.target = slice(target, (size_t)len);
     operation->asked_ns = now_ns();
-    if (net_client_send(operation->kind == SDK_WAIT ? client->waits : client->dispatches, &outgoing,
-                        &operation->call, &err)) {
+    if (net_client_send(client->http, &outgoing, &operation->call, &err)) {
         operation->call = NULL;
         sdk_operation_fail(operation, err.code, "cannot send to the Dispatch API at %.200s: %.200s",
                            client->api_url, err.message);
@@ -173,25 +170,47 @@ static int read_ids(struct dispatch_operation *operation, struct slice body, str
     return 0;
 }
 
+/* After a passing failure: again, if there is time. False: there is not. */
+static bool dispatch_again(struct dispatch_operation *operation, bool unsent)
+{
+    uint32_t for_ms = unsent ? operation->client->connect_retry_ms : operation->client->timeout_ms;
+    int64_t left_ns = operation->started_ns + for_ms * NS_PER_MS - now_ns();
+    uint64_t delay_ms = backoff_ms(operation);
+
+    if (left_ns / NS_PER_MS < (int64_t)delay_ms)
+        return false;
+    sdk_operation_later(operation, delay_ms);
+    return true;
+}
+
 static void on_dispatched(void *arg, const struct net_response *response)
 {
     struct dispatch_operation *operation = arg;
-    int64_t until = operation->started_ns + operation->client->connect_retry_ms * NS_PER_MS;
     struct error err = {0};
 
     operation->call = NULL;
     if (response->failure != NET_OK) {
-        if (response->unsent && is_passing(response->failure) && now_ns() < until)
-            sdk_operation_later(operation, backoff_ms(operation));
-        else
+        if (!is_passing(response->failure) || !dispatch_again(operation, response->unsent))
             unreachable(operation, response);
         return;
     }
-    if (response->status != 200)
+    operation->failure = (struct dispatch_failure){0};
+    if (response->status != 200) {
         read_failure(operation->client, response, &operation->failure);
-    else if (read_ids(operation, response->body, &err))
+        if (operation->failure.code == CODE_UNAVAILABLE && dispatch_again(operation, false))
+            return;
+    } else if (read_ids(operation, response->body, &err)) {
         sdk_fail_from(&operation->failure, &err);
+    }
     sdk_operation_finish(operation);
+}
+
+static void send_dispatch(struct dispatch_operation *operation)
+{
+    int64_t left_ns = operation->started_ns + operation->client->timeout_ms * NS_PER_MS - now_ns();
+    uint32_t left_ms = left_ns > NS_PER_MS ? (uint32_t)(left_ns / NS_PER_MS) : 1;
+
+    send_request(operation, DISPATCH_PATH, operation->request, left_ms, on_dispatched);
 }
 
 /* --- Wait ------------------------------------------------------------------------------------ */
@@ -345,6 +364,5 @@ void sdk_operation_attempt(struct dispatch_operation *operation)
     if (operation->kind == SDK_WAIT)
         send_wait(operation);
     else
-        send_request(operation, DISPATCH_PATH, operation->request, operation->client->timeout_ms,
-                     on_dispatched);
+        send_dispatch(operation);
 }

@@ -10,6 +10,7 @@
  */
 #include "sdk/client.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -91,8 +92,7 @@ static int start(struct dispatch_client *client, struct dispatch_failure *failur
     if (client->wake < 0)
         return sdk_fail(failure, CODE_RESOURCE_EXHAUSTED, "cannot make an eventfd");
     if (net_loop_create(&client->loop, &err) ||
-        net_client_create(&client->dispatches, client->loop, &options, &err) ||
-        net_client_create(&client->waits, client->loop, &options, &err))
+        net_client_create(&client->http, client->loop, &options, &err))
         return sdk_fail_from(failure, &err);
     if (sdk_thread_start(&client->thread, run_loop, client))
         return sdk_fail(failure, CODE_RESOURCE_EXHAUSTED, "cannot start a thread");
@@ -237,8 +237,7 @@ void dispatch_client_destroy(struct dispatch_client *client)
     client->closing = true;
     LIST_FOR_EACH (node, next, &client->live)
         cancel(LIST_ENTRY(node, struct dispatch_operation, node), "the client is being destroyed");
-    net_client_destroy(client->dispatches);
-    net_client_destroy(client->waits);
+    net_client_destroy(client->http);
     if (client->loop)
         net_loop_destroy(client->loop); /* runs what was posted */
     LIST_FOR_EACH (node, next, &client->finished)
@@ -276,11 +275,14 @@ static struct dispatch_operation *new_dispatch(struct dispatch_client *client, s
                                                size_t count, void *arg)
 {
     struct dispatch_operation *operation = new_operation(client, SDK_DISPATCH, arg);
+    uint64_t key[2];
 
     if (!operation) {
         blob_unref(request);
         return NULL;
     }
+    rand_system(key, sizeof key);
+    snprintf(operation->key, sizeof operation->key, "%016" PRIx64 "%016" PRIx64, key[0], key[1]);
     operation->request = request;
     operation->count = count;
     return operation;

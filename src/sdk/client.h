@@ -18,7 +18,7 @@ struct dispatch_client {
     struct net_url url; /* views into api_url */
     uint32_t timeout_ms, connect_retry_ms;
     struct net_loop *loop;
-    struct net_client *dispatches, *waits; /* apart: see send_request */
+    struct net_client *http;
     struct rand rand;
     pthread_t thread;
     bool started;     /* the thread runs */
@@ -40,6 +40,7 @@ struct dispatch_operation {
     void *arg;
     struct blob *request; /* of a Dispatch */
     size_t count;         /* its calls */
+    char key[33];         /* its idempotency key */
     char *id;             /* of a Wait */
     int64_t started_ns, deadline_ns;
     int64_t asked_ns;  /* when the last request was sent */

@@ -23,6 +23,8 @@ struct api {
     char head[8192]; /* of the latest request */
     size_t calls;    /* in the latest DispatchRequest */
     char id[64];     /* in the latest WaitRequest */
+    char key[64];    /* of the latest Dispatch */
+    size_t same_key; /* Dispatches with the key of the one before */
     char url[64];
 };
 
@@ -76,6 +78,18 @@ static void *pack_call(const struct step *step, size_t *size)
     return bytes;
 }
 
+static void look_at_key(struct api *api, const char *line)
+{
+    char key[64] = "";
+
+    assert_non_null(line);
+    line += strlen("\r\nidempotency-key: ");
+    snprintf(key, sizeof key, "%.*s", (int)strcspn(line, "\r"), line);
+    assert_int_equal(strlen(key), 32);
+    api->same_key += strcmp(key, api->key) == 0;
+    memcpy(api->key, key, sizeof key);
+}
+
 static void look_at(struct api *api, const struct http_message *request)
 {
     struct slice body = slice(request->body, request->body_size);
@@ -94,6 +108,7 @@ static void look_at(struct api *api, const struct http_message *request)
                                      &dispatch, NULL),
                          0);
         api->calls = dispatch->n_calls;
+        look_at_key(api, strcasestr(api->head, "\r\nidempotency-key: "));
     }
     arena_reset(&arena);
 }
@@ -191,21 +206,26 @@ static void test_dispatch(void **state)
     http_stop(&api.server);
 }
 
-static void dispatch_fails(const struct step *step, const char *key, int code, const char *message)
+/* A failure that passes is tried again until the time is up; any other is final. */
+static void dispatch_fails(const struct step *step, const char *key, int code, const char *message,
+                           bool passing)
 {
+    struct dispatch_client_options options = {.api_key = key, .timeout_ms = passing ? 300 : 0};
     struct dispatch_failure failure = {0};
     struct dispatch_call call = to_f();
-    struct dispatch_client *client;
+    struct dispatch_client *client = NULL;
     struct api api;
 
     api_start(&api, step, 1);
-    client = client_of(&api, key);
+    options.api_url = api.url;
+    assert_int_equal(dispatch_client_create(&options, &client, NULL), 0);
     assert_int_equal(dispatch_client_dispatch(client, &call, 1, NULL, &failure), code);
     assert_int_equal(failure.code, code);
     assert_int_equal(failure.http_status, step->status);
     assert_non_null(strstr(failure.message, message));
     http_sync(&api.server);
-    assert_int_equal(api.at, 1); /* sent once */
+    assert_true(passing ? api.at >= 1 : api.at == 1);
+    assert_int_equal(api.same_key, api.at - 1);
     dispatch_client_destroy(client);
     http_stop(&api.server);
 }
@@ -218,23 +238,56 @@ static void test_dispatch_failures(void **state)
     (void)state;
     snprintf(text, sizeof text, invalid, "api_key");
     dispatch_fails(&(struct step){401, "{\"code\":\"unauthenticated\"}", 0, false, false}, "k",
-                   DISPATCH_CODE_UNAUTHENTICATED, text);
+                   DISPATCH_CODE_UNAUTHENTICATED, text, false);
     setenv("DISPATCH_API_KEY", "k", 1);
     snprintf(text, sizeof text, invalid, "DISPATCH_API_KEY");
     dispatch_fails(&(struct step){401, "who?", 0, false, false}, NULL,
-                   DISPATCH_CODE_UNAUTHENTICATED, text);
+                   DISPATCH_CODE_UNAUTHENTICATED, text, false);
     unsetenv("DISPATCH_API_KEY");
     dispatch_fails(&(struct step){400,
                                   "{\"code\":\"invalid_argument\",\"message\":\"calls[0]: no\"}", 0,
                                   false, false},
-                   "k", DISPATCH_CODE_INVALID_ARGUMENT, "calls[0]: no");
+                   "k", DISPATCH_CODE_INVALID_ARGUMENT, "calls[0]: no", false);
+    dispatch_fails(&(struct step){409, "{\"code\":\"already_exists\"}", 0, false, false}, "k",
+                   DISPATCH_CODE_ALREADY_EXISTS, "", false);
     dispatch_fails(
         &(struct step){503, "{\"code\":\"unavailable\",\"message\":\"no disk\"}", 0, false, false},
-        "k", DISPATCH_CODE_UNAVAILABLE, "no disk");
+        "k", DISPATCH_CODE_UNAVAILABLE, "no disk", true);
     dispatch_fails(&(struct step){502, "<html>", 0, false, false}, "k", DISPATCH_CODE_UNAVAILABLE,
-                   "HTTP status 502: <html>");
+                   "HTTP status 502: <html>", true);
     dispatch_fails(&(struct step){0, NULL, 1, false, false}, "k", DISPATCH_CODE_UNAVAILABLE,
-                   "cannot reach the Dispatch API at http://127.0.0.1:");
+                   "cannot reach the Dispatch API at http://127.0.0.1:", true);
+}
+
+/* An answer that is lost, and a server that restarts: the same request with the same key goes
+ * again; another Dispatch has another key. */
+static void test_dispatch_goes_again(void **state)
+{
+    const struct step steps[] = {{0, NULL, 1, false, false},
+                                 {503, "{\"code\":\"unavailable\"}", 0, false, false},
+                                 {0, NULL, 1, false, false},
+                                 {200, NULL, 1, false, false}};
+    struct dispatch_call call = to_f();
+    struct dispatch_ids ids = {0};
+    struct dispatch_client *client;
+    struct api api;
+
+    (void)state;
+    api_start(&api, steps, 4);
+    client = client_of(&api, "k");
+    assert_int_equal(dispatch_client_dispatch(client, &call, 1, &ids, NULL), 0);
+    assert_int_equal(ids.count, 1);
+    dispatch_ids_free(&ids);
+    http_sync(&api.server);
+    assert_int_equal(api.at, 4);
+    assert_int_equal(api.same_key, 3);
+    assert_int_equal(dispatch_client_dispatch(client, &call, 1, &ids, NULL), 0);
+    dispatch_ids_free(&ids);
+    http_sync(&api.server);
+    assert_int_equal(api.at, 5);
+    assert_int_equal(api.same_key, 3);
+    dispatch_client_destroy(client);
+    http_stop(&api.server);
 }
 
 /* The API comes up only while the client is trying already: a port is reserved, closed, and opened
@@ -409,6 +462,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_dispatch),
         cmocka_unit_test(test_dispatch_failures),
+        cmocka_unit_test(test_dispatch_goes_again),
         cmocka_unit_test(test_dispatch_before_server),
         cmocka_unit_test(test_nobody_there),
         cmocka_unit_test(test_wait),

@@ -245,6 +245,8 @@ static void handle_method(struct api *api, const struct method *method,
     rpc->method = method;
     rpc->exchange = exchange;
     rpc->peer = request->peer;
+    rpc->idempotency_key =
+        net_header_get(request->headers, request->header_count, "idempotency-key");
     rpc->org = slice_str("default");
     memcpy(rpc->request_id, request_id, sizeof request_id);
     if (rpc_start(rpc, request, &refusal))

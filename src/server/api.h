@@ -60,6 +60,7 @@ struct rpc {
     const struct method *method;
     struct net_exchange *exchange; /* NULL: nobody waits for the answer */
     struct slice peer, org;
+    struct slice idempotency_key; /* data NULL: none; read it in `start` only */
     struct connect_head head;
     struct orchestrator_wait *wait; /* what can be given up, or NULL */
     bool starting, over;            /* inside method->start; rpc_end was called */

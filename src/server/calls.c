@@ -26,7 +26,8 @@ static void dispatched(void *arg, const struct error *error, const wire_dispatch
 
 static void start_dispatch(struct rpc *rpc, const void *message)
 {
-    orchestrator_dispatch(rpc->api->orchestrator, rpc->org, message, dispatched, rpc);
+    orchestrator_dispatch_keyed(rpc->api->orchestrator, rpc->org, rpc->idempotency_key, message,
+                                dispatched, rpc);
 }
 
 static void got(void *arg, const struct error *error, const Dispatch__V1__CallInfo *info)
@@ -113,11 +114,13 @@ static void start_call(struct rpc *rpc, const void *message)
     }
     if (!read_max_wait(rpc, request->max_wait, &max_wait_ns))
         return;
-    wait = orchestrator_call(rpc->api->orchestrator, rpc->org, request->call, max_wait_ns, waited,
-                             rpc);
+    wait = orchestrator_call_keyed(rpc->api->orchestrator, rpc->org, rpc->idempotency_key,
+                                   request->call, max_wait_ns, waited, rpc);
     if (rpc->over)
         return;
     rpc->wait = wait;
+    if (rpc->idempotency_key.data) /* whether it is new is not known yet */
+        return;
     log_line(rpc->api->log, LOG_DEBUG, "call dispatched",
              LOG_STR("call", orchestrator_wait_id(wait)), LOG_STR("request", rpc->request_id));
 }
