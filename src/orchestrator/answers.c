@@ -127,8 +127,15 @@ static void answer_exit(const struct call_limits *limits, const wire_exit *exit,
         return;
     /* Code that does not match the journal: the endpoint is not overloaded, only old or new. */
     a->blameless = result->error && strcmp(result->error->type, "Diverged") == 0;
-    if (result->error)
-        pack_part(a, &result->error->base, "error", limits->payload_max, &a->error);
+    if (result->error &&
+        !pack_part(a, &result->error->base, "error", limits->payload_max, &a->error))
+        return;
+    /* Both go into one resume of the parent, beside its state: see results_bytes_max. */
+    if (a->output && a->error && a->output->len + a->error->len > limits->payload_max)
+        answer_invalid(a,
+                       "the output and the error have %zu bytes, more than the %zu that are "
+                       "allowed of both together",
+                       a->output->len + a->error->len, limits->payload_max);
 }
 
 static bool copy_state(const struct call_limits *limits, const ProtobufCBinaryData *bytes,

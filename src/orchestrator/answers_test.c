@@ -171,6 +171,13 @@ static void what_is_too_large_ends_the_call(void **state)
     judge(&s);
     expect_exit(&s, STATUS_INVALID_RESPONSE, "invalid_response", "the error has");
 
+    say_exit(&s, STATUS_PERMANENT_ERROR);
+    s.result.output = &s.output;
+    s.result.error = &s.error;
+    s.output.value = s.error.value = (ProtobufCBinaryData){.len = 600, .data = zeros};
+    judge(&s);
+    expect_exit(&s, STATUS_INVALID_RESPONSE, "invalid_response", "of both together");
+
     say_poll(&s, STATUS_OK);
     s.poll.state_case = DISPATCH__SDK__V1__POLL__STATE_COROUTINE_STATE;
     s.poll.coroutine_state = (ProtobufCBinaryData){.len = 2001, .data = zeros};
