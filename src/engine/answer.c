@@ -232,7 +232,7 @@ static void suspend(struct engine *e, struct call *c, int64_t now, const struct 
     bool nothing = !c->outstanding && !c->inbox_count;
     bool at_once = c->has_poll_error || a->max_wait_ns == 0 || (nothing && a->max_wait_ns < 0);
 
-    if (at_once && !progress && !c->has_poll_error) {
+    if (at_once && !progress) {
         c->failures += c->failures < UINT32_MAX;
         wait_until(e, c, time_add(now, backoff(e, c->failures)), MOVE_POLLED_IDLY);
         return;
@@ -291,7 +291,7 @@ static bool refuse_append(struct engine *e, struct call *c, int64_t now,
 
 static void poll(struct engine *e, struct call *c, int64_t now, const struct engine_answer *a)
 {
-    bool progress = c->fresh || c->delivered || a->spec_count || changes_state(c, a);
+    bool progress = c->fresh || c->delivered || changes_state(c, a);
     bool had_error = c->has_poll_error;
     struct blob *made = NULL, *error = a->poll_error;
     struct error why;
@@ -324,8 +324,11 @@ static void poll(struct engine *e, struct call *c, int64_t now, const struct eng
     blob_unref(made);
     if (had_error && !c->has_poll_error)
         engine_delete(e, TABLE_PAYLOAD, c->id, PAYLOAD_POLL_ERROR);
+    /* Calls that are refused time and again are no progress, nor is being told so. */
+    if (!c->has_poll_error && (a->spec_count || had_error))
+        progress = true;
     if (!e->failed)
-        suspend(e, c, now, a, progress || had_error);
+        suspend(e, c, now, a, progress);
 }
 
 void engine_compact(struct engine *e, uint64_t call, uint64_t attempt, struct blob *state)

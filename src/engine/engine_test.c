@@ -352,6 +352,18 @@ static void test_a_poll_that_cannot_be_accepted(void **state)
     f = bench_take_run(b, id);
     assert_true(engine_run_info(b->e, id, f.attempt, &run));
     assert_true(run.poll_error);
+    /* The same once more, which would go on for ever: as a retry waits. */
+    a = bench_answer_to(f);
+    a.specs = s;
+    a.spec_count = 3;
+    bench_poll(b, a, "s1");
+    assert_int_equal(bench_state(b, id), CALL_WAITING);
+    bench_crash(b);
+    assert_int_equal(bench_state(b, id), CALL_WAITING);
+    bench_sleep(b);
+    f = bench_take_run(b, id);
+    assert_true(engine_run_info(b->e, id, f.attempt, &run));
+    assert_true(run.poll_error);
     bench_exit(b, f, STATUS_OK, "gave up");
     assert_int_equal(bench_count(b, TABLE_PAYLOAD), 0);
     bench_destroy(b);
