@@ -224,6 +224,10 @@ bool engine_run_info(struct engine *engine, uint64_t call, uint64_t attempt,
  * is none. Views live until the next event. What it says may not be committed yet. */
 bool engine_find(const struct engine *engine, uint64_t id, struct engine_row *row);
 
+/* Appends why a call does not run, for people: "retry in 3.2 s after THROTTLED"; nothing for one
+ * that runs, is done or is not there. */
+void engine_why(const struct engine *engine, int64_t now, uint64_t id, struct buf *out);
+
 struct engine_stats {
     uint64_t live, ready, waiting, running, suspended;
     uint64_t dispatched, finished, attempts, retries, expired, cancelled, stale_answers; /* since it

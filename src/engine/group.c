@@ -129,6 +129,8 @@ void group_feedback(struct engine *e, struct group *g, int64_t now, const struct
     if (a->outcome == ENGINE_GONE || a->blameless || a->status == STATUS_INCOMPATIBLE_STATE)
         return;
     if (!is_overload(a)) {
+        if (status_is_temporary(a->status)) /* of something behind the host: no sign of anything */
+            return;
         g->window += g->decreased ? 1 / g->window : 1;
         if (g->window > e->config.window_max)
             g->window = e->config.window_max;

@@ -77,6 +77,9 @@ int info_build(struct arena *arena, uint64_t tag, const struct info_parts *parts
     info->attempts = row->attempts;
     info->resumes = row->resumes;
     info->outstanding = row->outstanding;
+    info->waiting_for = arena_dup(arena, parts->waiting_for);
+    if (!info->waiting_for)
+        return error_memory(err);
     if (done && parts->result)
         code = result_build(arena, tag, row, parts->result, &info->result, err);
     if (!code && parts->input.data)

@@ -99,6 +99,7 @@ struct info_parts {
     const struct engine_result *result; /* of a call that is done */
     struct slice input;                 /* packed Any; data NULL: none */
     struct slice last_error;            /* packed Error; data NULL: none */
+    struct slice waiting_for;           /* why it does not run */
 };
 int info_build(struct arena *arena, uint64_t tag, const struct info_parts *parts,
                Dispatch__V1__CallInfo **out, struct error *err);

@@ -8,6 +8,8 @@
 
 #include "orchestrator/inner.h"
 
+#define WHY_MAX 1024
+
 /* What may be gone in the meantime, or never was. */
 static int read_if_there(struct lookup *l, struct store *store, enum table table, uint32_t sub,
                          struct blob **blob, struct error *err)
@@ -70,8 +72,8 @@ void lookup_drop(struct lookup *l)
     l->call = l->done = l->input = NULL;
 }
 
-/* That a call runs is no row: only the engine knows. */
-static void add_live_facts(const struct orchestrator *o, struct engine_row *row)
+/* That a call runs is no row, nor what it waits for: only the engine knows. */
+static void add_live_facts(const struct orchestrator *o, struct engine_row *row, struct buf *why)
 {
     struct engine_row live;
 
@@ -79,8 +81,11 @@ static void add_live_facts(const struct orchestrator *o, struct engine_row *row)
         return;
     if (!orchestrator_engine_open(o) || !engine_find(o->engine, row->id, &live))
         return;
-    if (live.state == CALL_RUNNING && live.generation == row->generation)
+    if (live.generation != row->generation)
+        return;
+    if (live.state == CALL_RUNNING)
         row->state = CALL_RUNNING;
+    engine_why(o->engine, clock_now(o->options.clock), row->id, why);
 }
 
 int lookup_info(struct lookup *l, struct arena *arena, Dispatch__V1__CallInfo **info,
@@ -91,7 +96,10 @@ int lookup_info(struct lookup *l, struct arena *arena, Dispatch__V1__CallInfo **
     struct info_parts parts = {.row = &row};
     struct slice bytes = blob_slice(l->call);
     struct blob *last_error = NULL;
+    struct buf why;
     int code;
+
+    buf_init(&why, WHY_MAX);
 
     if (l->done) {
         code = row_decode_done(blob_slice(l->done), &row, &result, err);
@@ -107,12 +115,14 @@ int lookup_info(struct lookup *l, struct arena *arena, Dispatch__V1__CallInfo **
     if (!slice_eq(row.org, l->org))
         return request_not_known(err, slice_str(l->text));
     if (!l->done) {
-        add_live_facts(l->o, &row);
+        add_live_facts(l->o, &row, &why);
         last_error = cache_get(&l->o->cache, CACHE_ERRORS, l->id, 0);
     }
     parts.input = blob_slice(l->input);
     parts.last_error = blob_slice(last_error);
+    parts.waiting_for = buf_slice(&why);
     code = info_build(arena, l->o->tag, &parts, info, err);
     blob_unref(last_error);
+    buf_free(&why);
     return code;
 }

@@ -89,6 +89,7 @@ static void a_passing_failure_is_retried(void **state)
     assert_int_equal(got.state, DISPATCH__V1__STATE__STATE_WAITING);
     assert_int_equal(got.status, STATUS_TEMPORARY_ERROR);
     assert_string_equal(got.last_error, "come back later");
+    assert_string_equal(got.waiting_for, "retry in 0.1 s after TEMPORARY_ERROR");
     assert_string_equal(got.input, "x");
     world_advance(w, due - w->now);
     orchestrator_run_failed(

@@ -264,6 +264,7 @@ void got_info(void *arg, const struct error *error, const Dispatch__V1__CallInfo
     copy(g->id, sizeof g->id, info->dispatch_id);
     copy(g->parent, sizeof g->parent, info->parent_dispatch_id);
     copy(g->root, sizeof g->root, info->root_dispatch_id);
+    copy(g->waiting_for, sizeof g->waiting_for, info->waiting_for);
     any_text(info->input, g->input, sizeof g->input);
     if (info->last_error)
         copy(g->last_error, sizeof g->last_error, info->last_error->message);
