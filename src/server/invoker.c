@@ -8,6 +8,9 @@
  * the HTTP status that carries it), any other HTTP status, or a 200 that holds something else. A
  * 413 is the one special case: the endpoint may well take a resume with fewer results in it.
  *
+ * While nobody listens at the address of a bridge, its attempts are held there; one whose
+ * connection is refused goes back. They are sent when somebody does.
+ *
  * An attempt lives in the arena of its run, so it is gone with the run: whatever is needed after
  * the orchestrator was told is looked at before.
  */
@@ -17,6 +20,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "server/bridge.h"
+
 #define RUN_PATH "/dispatch.sdk.v1.FunctionService/Run"
 
 struct http_invoker {
@@ -24,6 +29,7 @@ struct http_invoker {
     struct http_invoker_options options;
     struct net_client *client;
     size_t in_flight;
+    struct bridge *bridges[INVOKER_BRIDGES_MAX];
 };
 
 /* "ID-ATTEMPT": an endpoint that logs it can be searched by the call's id too. */
@@ -32,7 +38,10 @@ struct http_invoker {
 struct attempt {
     struct http_invoker *invoker;
     struct orchestrator_run *run;
-    struct net_call *call;
+    struct bridge *bridge; /* NULL: the endpoint is a URL */
+    struct net_url url;
+    struct list held;      /* in the bridge */
+    struct net_call *call; /* NULL: held */
 };
 
 static const char *format_request_id(const struct orchestrator_run *run, char id[REQUEST_ID_MAX])
@@ -190,6 +199,36 @@ static const char *reason(const char *message)
     return colon ? colon + 2 : message;
 }
 
+static void send_or_fail(struct attempt *attempt);
+
+static void hold(struct attempt *attempt)
+{
+    attempt->call = NULL;
+    bridge_hold(attempt->bridge, &attempt->held);
+}
+
+static void bridge_opened(void *arg, struct list *held)
+{
+    struct list *node;
+
+    (void)arg;
+    while ((node = list_pop(held))) {
+        struct attempt *attempt = LIST_ENTRY(node, struct attempt, held);
+
+        /* One that could not be sent may have closed the bridge again. */
+        if (bridge_is_open(attempt->bridge))
+            send_or_fail(attempt);
+        else
+            hold(attempt);
+    }
+}
+
+/* Nobody listened: no attempt was made. */
+static bool refused(const struct attempt *attempt, const struct net_response *response)
+{
+    return attempt->bridge && response->failure == NET_TCP && response->unsent;
+}
+
 static void run_done(void *arg, const struct net_response *response)
 {
     struct attempt *attempt = arg;
@@ -202,6 +241,9 @@ static void run_done(void *arg, const struct net_response *response)
     if (response->failure == NET_CANCELED) {
         orchestrator_run_gone(run);
         invoker->options.changed(invoker->options.arg);
+    } else if (refused(attempt, response)) {
+        bridge_refused(attempt->bridge);
+        hold(attempt);
     } else if (response->failure == NET_OK) {
         answered(invoker, run, response);
     } else {
@@ -250,9 +292,10 @@ static uint32_t run_timeout(const struct http_invoker *invoker, int64_t expires)
     return left_ms < invoker->options.timeout_ms ? (uint32_t)left_ms : invoker->options.timeout_ms;
 }
 
-static int send_run(struct http_invoker *invoker, struct orchestrator_run *run,
-                    const struct net_url *url, struct error *err)
+static int send_run(struct attempt *attempt, struct error *err)
 {
+    struct http_invoker *invoker = attempt->invoker;
+    struct orchestrator_run *run = attempt->run;
     char id[REQUEST_ID_MAX];
     const struct net_header headers[] = {
         {slice_str("content-type"), slice_str("application/proto")},
@@ -260,12 +303,11 @@ static int send_run(struct http_invoker *invoker, struct orchestrator_run *run,
         {slice_str("user-agent"), slice_str("dispatch/" DISPATCH_VERSION)},
         {slice_str("x-request-id"), slice_str(format_request_id(run, id))},
     };
-    struct attempt *attempt = arena_zalloc(run->arena, 1, sizeof *attempt);
-    struct slice target = run_target(url, run->arena);
+    struct slice target = run_target(&attempt->url, run->arena);
     struct blob *body = wire_pack_blob(run->request);
     struct net_outgoing outgoing = {
-        .host = url->host,
-        .port = url->port,
+        .host = attempt->bridge ? bridge_host(attempt->bridge) : attempt->url.host,
+        .port = attempt->bridge ? bridge_port(attempt->bridge) : attempt->url.port,
         .method = slice_str("POST"),
         .target = target,
         .headers = headers,
@@ -275,47 +317,21 @@ static int send_run(struct http_invoker *invoker, struct orchestrator_run *run,
         .done = run_done,
         .arg = attempt,
     };
-    int code = attempt && target.data && body ? CODE_OK : error_memory(err);
+    int code = target.data && body ? CODE_OK : error_memory(err);
 
-    if (code == CODE_OK) {
-        *attempt = (struct attempt){.invoker = invoker, .run = run};
-        run->invoker_data = attempt;
+    if (code == CODE_OK)
         code = net_client_send(invoker->client, &outgoing, &attempt->call, err);
-    }
     blob_unref(body);
     return code;
 }
 
-/* NULL if runs can be delivered to it, else why not: no retry would help. */
-static const char *unsupported(struct slice endpoint, struct net_url *url, struct error *err)
+static void send_or_fail(struct attempt *attempt)
 {
-    const char *colon = endpoint.len ? memchr(endpoint.data, ':', endpoint.len) : NULL;
-    struct slice scheme =
-        slice(endpoint.data, colon ? (size_t)(colon - (const char *)endpoint.data) : 0);
-
-    if (!slice_eq_str(scheme, "http")) {
-        error_set(err, CODE_UNIMPLEMENTED,
-                  "%.*s: this version (" DISPATCH_VERSION ") reaches http:// endpoints only",
-                  SLICE_FMT(endpoint));
-        return err->message;
-    }
-    return net_url_parse(endpoint, url, err) ? err->message : NULL;
-}
-
-static void invoker_run(struct invoker *vtable, struct orchestrator_run *run)
-{
-    struct http_invoker *invoker = from_vtable(vtable);
     struct run_failure failure = {.status = STATUS_PERMANENT_ERROR, .type = "unsupported endpoint"};
-    struct net_url url;
     struct error err;
 
-    failure.message = unsupported(run->endpoint, &url, &err);
-    if (failure.message) {
-        failed(invoker, run, &failure);
-        return;
-    }
-    if (send_run(invoker, run, &url, &err) == CODE_OK) {
-        invoker->in_flight++;
+    if (send_run(attempt, &err) == CODE_OK) {
+        attempt->invoker->in_flight++;
         return;
     }
     failure.message = err.message;
@@ -324,18 +340,110 @@ static void invoker_run(struct invoker *vtable, struct orchestrator_run *run)
         failure.type = "transport";
         failure.transport = true;
     }
-    failed(invoker, run, &failure);
+    failed(attempt->invoker, attempt->run, &failure);
+}
+
+static struct bridge *find_bridge(const struct http_invoker *invoker, struct slice session)
+{
+    for (size_t i = 0; i < invoker->options.bridge_count; i++) {
+        if (bridge_is_for(invoker->bridges[i], session))
+            return invoker->bridges[i];
+    }
+    return NULL;
+}
+
+/* Fills in where to; else *err says why it cannot be: with CODE_UNAVAILABLE now, with any other
+ * code ever. */
+static int find_endpoint(struct attempt *attempt, struct error *err)
+{
+    const struct http_invoker *invoker = attempt->invoker;
+    struct slice endpoint = attempt->run->endpoint;
+    const char *colon = endpoint.len ? memchr(endpoint.data, ':', endpoint.len) : NULL;
+    struct slice scheme =
+        slice(endpoint.data, colon ? (size_t)(colon - (const char *)endpoint.data) : 0);
+    bool bridged = invoker->options.bridge_count && slice_eq_str(scheme, "bridge");
+    int code;
+
+    if (!slice_eq_str(scheme, "http") && !bridged)
+        return error_set(err, CODE_UNIMPLEMENTED,
+                         "%.*s: this version (" DISPATCH_VERSION ") reaches http:// endpoints only",
+                         SLICE_FMT(endpoint));
+    code = net_url_parse(endpoint, &attempt->url, err);
+    if (code || !bridged)
+        return code;
+    attempt->bridge = find_bridge(invoker, attempt->url.host);
+    if (!attempt->bridge)
+        return error_set(err, CODE_UNAVAILABLE, "%.*s: no application of that session runs here",
+                         SLICE_FMT(endpoint));
+    return CODE_OK;
+}
+
+static void invoker_run(struct invoker *vtable, struct orchestrator_run *run)
+{
+    struct http_invoker *invoker = from_vtable(vtable);
+    struct run_failure failure = {.status = STATUS_PERMANENT_ERROR, .type = "unsupported endpoint"};
+    struct attempt *attempt = arena_zalloc(run->arena, 1, sizeof *attempt);
+    struct error err;
+    int code;
+
+    if (attempt) {
+        attempt->invoker = invoker;
+        attempt->run = run;
+        list_init(&attempt->held);
+        run->invoker_data = attempt;
+        code = find_endpoint(attempt, &err);
+    } else {
+        code = error_memory(&err);
+    }
+    if (code) {
+        failure.message = err.message;
+        if (code == CODE_UNAVAILABLE || code == CODE_RESOURCE_EXHAUSTED)
+            failure.status = STATUS_TEMPORARY_ERROR;
+        failed(invoker, run, &failure);
+    } else if (attempt->bridge && !bridge_is_open(attempt->bridge)) {
+        log_line(invoker->options.log, LOG_DEBUG, "run held: nobody listens at the endpoint",
+                 LOG_STR("call", run->request->dispatch_id));
+        hold(attempt);
+    } else {
+        send_or_fail(attempt);
+    }
 }
 
 static void invoker_cancel(struct invoker *vtable, struct orchestrator_run *run)
 {
+    struct http_invoker *invoker = from_vtable(vtable);
     struct attempt *attempt = run->invoker_data;
 
-    (void)vtable;
-    net_call_cancel(attempt->call);
+    if (attempt->call) {
+        net_call_cancel(attempt->call);
+        return;
+    }
+    list_remove(&attempt->held);
+    orchestrator_run_gone(run);
+    invoker->options.changed(invoker->options.arg);
 }
 
 /* --- life ------------------------------------------------------------------------------------ */
+
+static int create_bridges(struct http_invoker *invoker, const struct http_invoker_options *options,
+                          struct error *err)
+{
+    int code = CODE_OK;
+
+    assert(options->bridge_count <= INVOKER_BRIDGES_MAX);
+    for (size_t i = 0; code == CODE_OK && i < options->bridge_count; i++) {
+        const struct invoker_bridge *b = &options->bridges[i];
+        struct bridge_options bridge = {.loop = options->loop,
+                                        .session = slice_str(b->session),
+                                        .host = b->host,
+                                        .port = b->port,
+                                        .opened = bridge_opened};
+
+        code = bridge_create(&invoker->bridges[i], &bridge, err);
+    }
+    invoker->options.bridges = NULL;
+    return code;
+}
 
 int http_invoker_create(struct http_invoker **out, const struct http_invoker_options *options,
                         struct error *err)
@@ -350,8 +458,10 @@ int http_invoker_create(struct http_invoker **out, const struct http_invoker_opt
         invoker->options.timeout_ms = INVOKER_TIMEOUT_MS;
     invoker->vtable = (struct invoker){.run = invoker_run, .cancel = invoker_cancel};
     code = net_client_create(&invoker->client, options->loop, &(struct net_client_options){0}, err);
+    if (code == CODE_OK)
+        code = create_bridges(invoker, options, err);
     if (code) {
-        free(invoker);
+        http_invoker_destroy(invoker);
         return code;
     }
     *out = invoker;
@@ -363,8 +473,16 @@ void http_invoker_destroy(struct http_invoker *invoker)
     if (!invoker)
         return;
     assert(invoker->in_flight == 0);
-    net_client_destroy(invoker->client);
+    for (size_t i = 0; i < INVOKER_BRIDGES_MAX; i++)
+        bridge_destroy(invoker->bridges[i]);
+    if (invoker->client)
+        net_client_destroy(invoker->client);
     free(invoker);
+}
+
+bool http_invoker_reached(const struct http_invoker *invoker, size_t i)
+{
+    return i < invoker->options.bridge_count && bridge_was_open(invoker->bridges[i]);
 }
 
 struct invoker *http_invoker_vtable(struct http_invoker *invoker)

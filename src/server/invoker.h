@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The invoker of a server: runs over HTTP, by POST to the endpoint (protocol 3.1), and what comes
- * back made into a response or a status (protocol 3.3).
+ * back made into a response or a status (protocol 3.3). Calls to bridge:// endpoints go to the
+ * addresses that a table gives for their sessions.
  */
 #ifndef SERVER_INVOKER_H
 #define SERVER_INVOKER_H
@@ -12,13 +13,23 @@
 
 #define INVOKER_TIMEOUT_MS 60000
 
+#define INVOKER_BRIDGES_MAX 16
+
 struct http_invoker;
+
+/* Calls to bridge://SESSION go to http://HOST:PORT, and wait while nobody listens there. */
+struct invoker_bridge {
+    const char *session, *host;
+    uint16_t port;
+};
 
 struct http_invoker_options {
     struct net_loop *loop;
     struct clock *clock;
-    struct log *log;     /* or NULL */
-    uint32_t timeout_ms; /* of one run; 0: INVOKER_TIMEOUT_MS */
+    struct log *log;                      /* or NULL */
+    uint32_t timeout_ms;                  /* of one run; 0: INVOKER_TIMEOUT_MS */
+    const struct invoker_bridge *bridges; /* read by http_invoker_create only */
+    size_t bridge_count;                  /* at most INVOKER_BRIDGES_MAX */
     /* A run was answered: the orchestrator wants a step. */
     void (*changed)(void *arg);
     void *arg;
@@ -28,6 +39,8 @@ int http_invoker_create(struct http_invoker **invoker, const struct http_invoker
                         struct error *err);
 /* No run is in flight any more: the orchestrator was destroyed before. */
 void http_invoker_destroy(struct http_invoker *invoker); /* NULL is fine */
+/* True if somebody has listened at the address of the i-th bridge at some time. */
+bool http_invoker_reached(const struct http_invoker *invoker, size_t i);
 /* What an orchestrator is given; lives as long as the http_invoker. */
 struct invoker *http_invoker_vtable(struct http_invoker *invoker);
 

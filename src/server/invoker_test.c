@@ -126,19 +126,32 @@ static void gone(void *arg, struct net_exchange *exchange)
     (void)exchange;
 }
 
+/* Again on the same port, if there was one. */
+static void listen_again(struct world *w)
+{
+    struct net_server_options options = {
+        .host = "127.0.0.1", .port = w->port, .handle = serve, .gone = gone, .arg = w};
+
+    assert_int_equal(net_server_create(&w->endpoint, w->loop, &options, NULL), CODE_OK);
+    w->port = net_server_port(w->endpoint);
+}
+
+static void stop_listening(struct world *w)
+{
+    net_server_destroy(w->endpoint);
+    w->endpoint = NULL;
+}
+
 static int set_up(void **state)
 {
     struct world *w = calloc(1, sizeof *w);
-    struct net_server_options options = {
-        .host = "127.0.0.1", .handle = serve, .gone = gone, .arg = w};
     struct http_invoker_options invoker = {.clock = clock_system(), .changed = changed, .arg = w};
 
     assert_non_null(w);
     assert_int_equal(net_loop_create(&w->loop, NULL), CODE_OK);
-    assert_int_equal(net_server_create(&w->endpoint, w->loop, &options, NULL), CODE_OK);
+    listen_again(w);
     invoker.loop = w->loop;
     assert_int_equal(http_invoker_create(&w->invoker, &invoker, NULL), CODE_OK);
-    w->port = net_server_port(w->endpoint);
     world = w;
     *state = w;
     return 0;
@@ -423,9 +436,111 @@ static void test_expiration_bounds_the_run(void **state)
     assert_true(w->transport);
 }
 
+/* --- bridges --------------------------------------------------------------------------------- */
+
+/* Another invoker, with a bridge of the session "S1" to the endpoint. */
+static int set_up_bridge(void **state)
+{
+    struct http_invoker_options options = {
+        .clock = clock_system(), .changed = changed, .bridge_count = 1};
+    struct invoker_bridge bridge = {.session = "S1", .host = "localhost"};
+    struct world *w;
+
+    set_up(state);
+    w = *state;
+    http_invoker_destroy(w->invoker);
+    bridge.port = w->port;
+    options.loop = w->loop;
+    options.arg = w;
+    options.bridges = &bridge;
+    assert_int_equal(http_invoker_create(&w->invoker, &options, NULL), CODE_OK);
+    return 0;
+}
+
+static void until_reached(struct world *w)
+{
+    while (!http_invoker_reached(w->invoker, 0))
+        net_loop_turn(w->loop);
+}
+
+static void test_bridge_delivers(void **state)
+{
+    struct world *w = *state;
+
+    w->plan = (struct planned){.status = 200, .type = "application/proto"};
+    deliver(w, "bridge://S1");
+    assert_int_equal(w->ending, ANSWERED);
+    assert_string_equal(w->request_line, "POST /dispatch.sdk.v1.FunctionService/Run?");
+    assert_true(http_invoker_reached(w->invoker, 0));
+    assert_false(http_invoker_reached(w->invoker, 1));
+}
+
+static void test_bridge_of_another_session(void **state)
+{
+    struct world *w = *state;
+
+    deliver(w, "bridge://s1"); /* case counts */
+    assert_int_equal(w->ending, FAILED);
+    assert_int_equal(w->status, STATUS_TEMPORARY_ERROR);
+    assert_non_null(strstr(w->message, "bridge://s1: no application of that session"));
+}
+
+static void test_bridge_holds_until_somebody_listens(void **state)
+{
+    struct world *w = *state;
+    struct run r;
+
+    w->plan = (struct planned){.status = 200, .type = "application/proto"};
+    stop_listening(w);
+    run_init(&r, "bridge://S1");
+    start(w, &r);
+    net_loop_turn(w->loop); /* dials in vain */
+    assert_int_equal(w->ending, PENDING);
+    listen_again(w);
+    while (w->ending == PENDING)
+        net_loop_run(w->loop);
+    assert_int_equal(w->ending, ANSWERED);
+}
+
+static void test_bridge_holds_again(void **state)
+{
+    struct world *w = *state;
+    struct run r;
+
+    w->plan = (struct planned){.status = 200, .type = "application/proto"};
+    until_reached(w);
+    stop_listening(w);
+    run_init(&r, "bridge://S1");
+    start(w, &r); /* sent, refused, and held */
+    for (int i = 0; i < 20; i++)
+        net_loop_turn(w->loop);
+    assert_int_equal(w->ending, PENDING);
+    listen_again(w);
+    while (w->ending == PENDING)
+        net_loop_run(w->loop);
+    assert_int_equal(w->ending, ANSWERED);
+    assert_int_equal(w->requests, 1);
+}
+
+static void test_bridge_cancels_what_it_holds(void **state)
+{
+    struct world *w = *state;
+    struct invoker *invoker = http_invoker_vtable(w->invoker);
+    struct run r;
+
+    stop_listening(w);
+    run_init(&r, "bridge://S1");
+    start(w, &r);
+    invoker->cancel(invoker, &r.run);
+    assert_int_equal(w->ending, GONE);
+    assert_int_equal(w->changes, 1);
+    assert_false(http_invoker_reached(w->invoker, 0));
+}
+
 int main(void)
 {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define TEST(f)   cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define BRIDGE(f) cmocka_unit_test_setup_teardown(f, set_up_bridge, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_framing),
         TEST(test_path_prefix),
@@ -436,6 +551,11 @@ int main(void)
         TEST(test_unsupported_endpoints),
         TEST(test_cancel),
         TEST(test_expiration_bounds_the_run),
+        BRIDGE(test_bridge_delivers),
+        BRIDGE(test_bridge_of_another_session),
+        BRIDGE(test_bridge_holds_until_somebody_listens),
+        BRIDGE(test_bridge_holds_again),
+        BRIDGE(test_bridge_cancels_what_it_holds),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

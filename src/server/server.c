@@ -306,7 +306,9 @@ static int start(struct server *s, struct error *err)
                                            .log = s->options.log,
                                            .changed = changed,
                                            .arg = s,
-                                           .timeout_ms = s->options.run_timeout_ms};
+                                           .timeout_ms = s->options.run_timeout_ms,
+                                           .bridges = s->options.bridges,
+                                           .bridge_count = s->options.bridge_count};
     int code;
 
     s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -363,6 +365,11 @@ int server_create(struct server **out, const struct server_options *options, str
 const char *server_address(const struct server *s, size_t i)
 {
     return i < s->options.listen_count ? s->addresses[i] : NULL;
+}
+
+bool server_reached(const struct server *s, size_t i)
+{
+    return http_invoker_reached(s->invoker, i);
 }
 
 void server_stats(const struct server *s, struct orchestrator_stats *stats)

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "net/net.h"
 #include "orchestrator/orchestrator.h"
+#include "server/invoker.h"
 #include "server/keys.h"
 
 #define SERVER_LISTEN_MAX  16
@@ -26,7 +27,9 @@ struct server_options {
     const struct keys *keys; /* outlives the server; NULL: requests need none, and every address to
                                 listen on has to be of the loopback */
     uint32_t run_timeout_ms; /* of a run over HTTP; 0: 60,000 */
-    uint32_t grace_ms;       /* what server_stop gives to runs in flight */
+    const struct invoker_bridge *bridges; /* see server/invoker.h; read by server_create only */
+    size_t bridge_count;
+    uint32_t grace_ms; /* what server_stop gives to runs in flight */
     struct engine_config engine;
     struct log *log; /* or NULL */
     /* The store was loaded for the first time: calls are taken. */
@@ -41,6 +44,8 @@ int server_create(struct server **server, const struct server_options *options, 
 
 /* The i-th address as listened on, with its real port; NULL past the last one. */
 const char *server_address(const struct server *server, size_t i);
+/* True if somebody has listened at the address of the i-th bridge at some time. */
+bool server_reached(const struct server *server, size_t i);
 void server_stats(const struct server *server, struct orchestrator_stats *stats);
 
 /*
