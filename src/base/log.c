@@ -18,6 +18,7 @@ struct line {
     enum log_format format;
     bool full; /* something did not fit */
     size_t len;
+    size_t start; /* behind the prefix */
     char text[LINE_MAX_BYTES];
 };
 
@@ -126,7 +127,7 @@ static void put_value(struct line *l, struct slice value, bool always_quoted)
     struct slice shown = shorten(value);
     bool cut = shown.len < value.len;
 
-    if (l->format == LOG_LOGFMT && !always_quoted && !cut && is_plain(value))
+    if (l->format != LOG_JSON && !always_quoted && !cut && is_plain(value))
         put(l, value.data, value.len);
     else
         put_quoted(l, shown, cut);
@@ -134,12 +135,12 @@ static void put_value(struct line *l, struct slice value, bool always_quoted)
 
 static void put_key(struct line *l, const char *key)
 {
-    if (l->format == LOG_LOGFMT) {
-        put_str(l, l->len ? " " : "");
+    if (l->format != LOG_JSON) {
+        put_str(l, l->len > l->start ? " " : "");
         put_str(l, key);
         put(l, "=", 1);
     } else {
-        put_str(l, l->len ? "," : "{");
+        put_str(l, l->len > l->start ? "," : "{");
         put_quoted(l, slice_str(key), false);
         put(l, ":", 1);
     }
@@ -168,6 +169,24 @@ static void put_field(struct line *l, const struct log_field *field)
     }
     if (l->full)
         l->len = before;
+}
+
+static void put_plain_head(struct line *l, enum log_level level, const char *message)
+{
+    const char *shown = level == LOG_WARN ? " WARN" : level == LOG_ERROR ? " ERROR" : "";
+    char stamp[64];
+    struct timespec now;
+    struct tm tm;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    localtime_r(&now.tv_sec, &tm);
+    snprintf(stamp, sizeof stamp, "%04d-%02d-%02d %02d:%02d:%02d.%03d", tm.tm_year + 1900,
+             tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
+             (int)(now.tv_nsec / 1000000));
+    put_str(l, stamp);
+    put_str(l, shown);
+    put_str(l, " ");
+    put_str(l, message);
 }
 
 static void put_head(struct line *l, enum log_level level, const char *message)
@@ -215,7 +234,13 @@ void log_write(struct log *log, enum log_level level, const char *message,
     l.format = log->format;
     l.full = false;
     l.len = 0;
-    put_head(&l, level, message);
+    if (log->prefix)
+        put(&l, log->prefix, strnlen(log->prefix, LOG_PREFIX_MAX));
+    l.start = l.len;
+    if (log->format == LOG_PLAIN)
+        put_plain_head(&l, level, message);
+    else
+        put_head(&l, level, message);
     for (size_t i = 0; i < count; i++)
         put_field(&l, &fields[i]);
     finish(&l);

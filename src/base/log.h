@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Structured log lines for the programs of ours that log (the server, the command): a message and
- * key=value fields, as logfmt or JSON, one write() a line. Libraries are given a `struct log` or
- * NULL, which is silence.
+ * key=value fields, as logfmt, JSON, or plain lines for people, one write() a line. Libraries are
+ * given a `struct log` or NULL, which is silence.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
@@ -13,13 +13,17 @@
 #include "base/slice.h"
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
-enum log_format { LOG_LOGFMT, LOG_JSON };
+/* LOG_PLAIN: "2006-01-02 15:04:05.000[ WARN|ERROR] message key=value ...", in local time. */
+enum log_format { LOG_LOGFMT, LOG_JSON, LOG_PLAIN };
 
 struct log {
     int fd;
     enum log_level level;
     enum log_format format;
+    const char *prefix; /* of each line, as it is, at most LOG_PREFIX_MAX bytes; or NULL */
 };
+
+#define LOG_PREFIX_MAX 256
 
 struct log_field {
     const char *key;

@@ -85,6 +85,31 @@ static void test_json(void **state)
 }
 
 /* Nothing in a value can end the line, forge a field, move a terminal's cursor or break JSON. */
+static void test_plain(void **state)
+{
+    struct log log = logger(LOG_PLAIN);
+    int y, mo, d, h, mi, sec, ms, end = 0;
+    char text[256];
+    ssize_t len;
+
+    (void)state;
+    log.prefix = "app | ";
+    log_line(&log, LOG_WARN, "went wrong", LOG_STR("call", "c1"), LOG_STR("why", "two words"));
+    len = read(ends[0], text, sizeof text - 1);
+    assert_true(len > 0);
+    text[len] = '\0';
+    assert_int_equal(
+        sscanf(text, "app | %4d-%2d-%2d %2d:%2d:%2d.%3d%n", &y, &mo, &d, &h, &mi, &sec, &ms, &end),
+        7);
+    assert_string_equal(text + end, " WARN went wrong call=c1 why=\"two words\"\n");
+    log_line(&log, LOG_INFO, "fine");
+    len = read(ends[0], text, sizeof text - 1);
+    assert_true(len > 0);
+    text[len] = '\0';
+    assert_non_null(strstr(text, " fine\n"));
+    assert_null(strstr(text, "INFO"));
+}
+
 static void test_hostile_values(void **state)
 {
     static const char hostile[] = "a\nlevel=error\r\t\x1b[2J\x7f\xc2\x9b|\xff|\xe2\x82|\0z";
@@ -170,6 +195,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_logfmt, setup, teardown),
         cmocka_unit_test_setup_teardown(test_json, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_plain, setup, teardown),
         cmocka_unit_test_setup_teardown(test_hostile_values, setup, teardown),
         cmocka_unit_test_setup_teardown(test_levels_and_silence, setup, teardown),
         cmocka_unit_test_setup_teardown(test_long_value_is_cut, setup, teardown),

@@ -14,7 +14,8 @@
 /* More edits than this, or than a third of the word, make another word. */
 #define EDITS_MAX 3
 
-const struct cli_command *const cli_commands[] = {&cli_server, &cli_version, &cli_help, NULL};
+const struct cli_command *const cli_commands[] = {&cli_run, &cli_server, &cli_version, &cli_help,
+                                                  NULL};
 
 const struct cli_command *cli_find(const char *name)
 {
@@ -123,15 +124,26 @@ int cli_fail(const char *format, ...)
     return CLI_FAILURE;
 }
 
-static void print_options(FILE *to, const struct cli_option *options)
+static void print_letter(FILE *to, const struct cli_command *command, const char *name)
 {
+    for (const struct cli_letter *l = command->letters; l && l->name; l++) {
+        if (strcmp(l->name, name) == 0)
+            fprintf(to, "-%c, ", l->letter);
+    }
+}
+
+static void print_options(FILE *to, const struct cli_command *command)
+{
+    const struct cli_option *options = command->options;
     static const struct cli_option help = {"help", NULL, "print this"};
 
     fputs("\nOptions:\n", to);
     for (const struct cli_option *o = options ? options : &help; o; o = o == &help ? NULL : o + 1) {
         if (!o->name)
             o = &help;
-        fprintf(to, "  --%s%s%s\n", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
+        fputs("  ", to);
+        print_letter(to, command, o->name);
+        fprintf(to, "--%s%s%s\n", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
         for (const char *line = o->help; *line;) {
             size_t len = strcspn(line, "\n");
 
@@ -168,7 +180,7 @@ void cli_print_help(FILE *to, const struct cli_command *command)
     }
     fprintf(to, "dispatch %s: %s\n\nUsage: dispatch %s%s%s\n", command->name, command->summary,
             command->name, command->usage[0] ? " " : "", command->usage);
-    print_options(to, command->options);
+    print_options(to, command);
     if (command->details)
         fprintf(to, "\n%s", command->details);
 }
@@ -200,17 +212,12 @@ static enum cli_next unknown_option(const struct cli_command *command, const cha
     return CLI_NEXT_ERROR;
 }
 
-static enum cli_next read_option(const struct cli_command *command, int argc, char **argv, int *at,
-                                 struct cli_arg *arg)
+/* arg->value is what was given, or NULL: then it is what comes next, if there has to be one. */
+static enum cli_next read_value(const struct cli_command *command, int argc, char **argv, int *at,
+                                struct cli_arg *arg)
 {
-    const char *text = argv[(*at)++] + 2;
-    size_t len = strcspn(text, "=");
-    const struct cli_option *option = find_option(command, text, len);
+    const struct cli_option *option = arg->option;
 
-    if (!option)
-        return unknown_option(command, text, len);
-    arg->option = option;
-    arg->value = text[len] == '=' ? text + len + 1 : NULL;
     if (!option->arg && arg->value) {
         cli_usage(command, "--%s takes no value", option->name);
         return CLI_NEXT_ERROR;
@@ -224,6 +231,36 @@ static enum cli_next read_option(const struct cli_command *command, int argc, ch
         arg->value = argv[(*at)++];
     }
     return CLI_NEXT_ARG;
+}
+
+static enum cli_next read_letter(const struct cli_command *command, int argc, char **argv, int *at,
+                                 struct cli_arg *arg)
+{
+    const char *text = argv[(*at)++];
+
+    for (const struct cli_letter *l = command->letters; l && l->name; l++) {
+        if (l->letter != text[1])
+            continue;
+        arg->option = find_option(command, l->name, strlen(l->name));
+        arg->value = text[2] ? text + 2 : NULL;
+        return read_value(command, argc, argv, at, arg);
+    }
+    cli_usage(command, "%s has no option %s: options begin with two dashes", command->name, text);
+    return CLI_NEXT_ERROR;
+}
+
+static enum cli_next read_option(const struct cli_command *command, int argc, char **argv, int *at,
+                                 struct cli_arg *arg)
+{
+    const char *text = argv[(*at)++] + 2;
+    size_t len = strcspn(text, "=");
+    const struct cli_option *option = find_option(command, text, len);
+
+    if (!option)
+        return unknown_option(command, text, len);
+    arg->option = option;
+    arg->value = text[len] == '=' ? text + len + 1 : NULL;
+    return read_value(command, argc, argv, at, arg);
 }
 
 enum cli_next cli_next(const struct cli_command *command, int argc, char **argv, int *at,
@@ -241,11 +278,8 @@ enum cli_next cli_next(const struct cli_command *command, int argc, char **argv,
     }
     if (strncmp(text, "--", 2) == 0 && text[2])
         return read_option(command, argc, argv, at, arg);
-    if (text[0] == '-' && text[1] && text[1] != '-') {
-        cli_usage(command, "%s has no option %s: options begin with two dashes", command->name,
-                  text);
-        return CLI_NEXT_ERROR;
-    }
+    if (text[0] == '-' && text[1] && text[1] != '-')
+        return read_letter(command, argc, argv, at, arg);
     if (strcmp(text, "--") == 0 && ++*at == argc)
         return CLI_NEXT_END;
     arg->value = argv[(*at)++];

@@ -23,12 +23,19 @@ struct cli_option {
     const char *help; /* lines of at most 70 characters, separated by '\n' */
 };
 
+/* A short form: -s VALUE, -sVALUE. */
+struct cli_letter {
+    char letter;
+    const char *name; /* of the option */
+};
+
 struct cli_command {
     const char *name;
     const char *usage;                /* behind the name */
     const char *summary;              /* one line */
     const char *details;              /* examples, environment; ends with a newline; or NULL */
     const struct cli_option *options; /* ended by a NULL name; NULL: none */
+    const struct cli_letter *letters; /* ended by a NULL name; NULL: none */
     int (*run)(const struct cli_command *self, int argc, char **argv);
 };
 
@@ -49,8 +56,9 @@ struct cli_arg {
 enum cli_next { CLI_NEXT_ARG, CLI_NEXT_END, CLI_NEXT_HELP, CLI_NEXT_ERROR };
 
 /*
- * Reads what is at argv[*at] (start with 0) and moves on. --name VALUE and --name=VALUE; "--" ends
- * the options. --help prints the help; what is wrong is said on stderr: the command then returns
+ * Reads what is at argv[*at] (start with 0) and moves on. --name VALUE and --name=VALUE, or a
+ * letter as the command has them; "--" ends the options: what is at argv[*at - 1] then is an
+ * argument. --help prints the help; what is wrong is said on stderr: the command then returns
  * CLI_OK or CLI_USAGE.
  */
 enum cli_next cli_next(const struct cli_command *command, int argc, char **argv, int *at,
@@ -65,6 +73,6 @@ int cli_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* "250ms", "10s", "5m", "2h", or a number of seconds; false for anything else or beyond 49 days. */
 bool cli_duration(const char *text, uint32_t *ms);
 
-extern const struct cli_command cli_server, cli_version, cli_help;
+extern const struct cli_command cli_run, cli_server, cli_version, cli_help;
 
 #endif

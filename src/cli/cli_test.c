@@ -13,8 +13,10 @@
 
 static const struct cli_option options[] = {
     {"flag", NULL, "a flag"}, {"value", "V", "a value"}, {"velvet", "V", "another"}, {0}};
+static const struct cli_letter letters[] = {{'v', "value"}, {'f', "flag"}, {0}};
 const struct cli_command cli_server = {
-    .name = "server", .usage = "", .summary = "", .options = options};
+    .name = "server", .usage = "", .summary = "", .options = options, .letters = letters};
+const struct cli_command cli_run = {.name = "run", .usage = "", .summary = ""};
 const struct cli_command cli_version = {.name = "version", .usage = "", .summary = ""};
 const struct cli_command cli_help = {.name = "help", .usage = "", .summary = ""};
 
@@ -43,9 +45,29 @@ static void test_next(void **state)
     assert_int_equal(cli_next(&cli_server, 12, argv, &at, &arg), CLI_NEXT_END);
 }
 
+static void test_letters(void **state)
+{
+    char *argv[] = {A("-v"), A("1"), A("-v2"), A("-f"), A("-v"), A("-f"), A("--"), A("-v"), A("x")};
+    static const char *const values[] = {"1", "2", NULL, "-f", "-v", "x"};
+    struct cli_arg arg;
+    int at = 0;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        assert_int_equal(cli_next(&cli_server, 9, argv, &at, &arg), CLI_NEXT_ARG);
+        assert_ptr_equal(arg.option, i > 3 ? NULL : &options[i == 2 ? 0 : 1]);
+        if (values[i])
+            assert_string_equal(arg.value, values[i]);
+        else
+            assert_null(arg.value);
+    }
+    assert_int_equal(cli_next(&cli_server, 9, argv, &at, &arg), CLI_NEXT_END);
+}
+
 static void test_errors(void **state)
 {
-    char *bad[] = {A("--none"), A("--flag=1"), A("--value"), A("-f"), A("--valu")};
+    char *bad[] = {A("--none"), A("--flag=1"), A("--value"), A("-x"),
+                   A("--valu"), A("-fx"),      A("-v")};
     struct cli_arg arg;
 
     (void)state;
@@ -68,7 +90,8 @@ static void test_nearest(void **state)
     assert_ptr_equal(cli_nearest("serv"), &cli_server);
     assert_ptr_equal(cli_nearest("vesion"), &cli_version);
     assert_ptr_equal(cli_nearest("halp"), &cli_help);
-    assert_null(cli_nearest("run"));
+    assert_ptr_equal(cli_nearest("rum"), &cli_run);
+    assert_null(cli_nearest("ask"));
     assert_null(cli_nearest(""));
     assert_null(cli_nearest("a-word-longer-than-any-name-of-a-command"));
     assert_ptr_equal(cli_find("help"), &cli_help);
@@ -103,9 +126,8 @@ static void test_duration(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_next),
-        cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_nearest),
+        cmocka_unit_test(test_next),     cmocka_unit_test(test_letters),
+        cmocka_unit_test(test_errors),   cmocka_unit_test(test_nearest),
         cmocka_unit_test(test_duration),
     };
 

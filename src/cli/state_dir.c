@@ -30,27 +30,25 @@ static int make_directories(char *path, struct error *err)
 int state_dir_store(char *url, size_t size, const char *name, struct error *err)
 {
     const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-    char dir[PATH_MAX];
+    char path[PATH_MAX], *slash;
     int len, code;
 
     if (state && state[0] == '/') /* a relative one is to be ignored */
-        len = snprintf(dir, sizeof dir, "%s/dispatch", state);
+        len = snprintf(path, sizeof path, "%s/dispatch/%s", state, name);
     else if (home && home[0] == '/')
-        len = snprintf(dir, sizeof dir, "%s/.local/state/dispatch", home);
+        len = snprintf(path, sizeof path, "%s/.local/state/dispatch/%s", home, name);
     else
         return error_set(err, CODE_FAILED_PRECONDITION,
                          "neither XDG_STATE_HOME nor HOME says where to keep the store: say it "
                          "with --store sqlite:PATH");
-    if (len >= (int)sizeof dir)
+    if (len >= (int)sizeof path || (size_t)len + sizeof "sqlite:" > size)
         return error_set(err, CODE_FAILED_PRECONDITION,
-                         "the path of the state directory is too "
-                         "long: use --store sqlite:PATH");
-    code = make_directories(dir, err);
-    if (code)
-        return code;
-    if (snprintf(url, size, "sqlite:%s/%s", dir, name) >= (int)size)
-        return error_set(err, CODE_FAILED_PRECONDITION,
-                         "the path of the store is too long: use "
-                         "--store sqlite:PATH");
-    return CODE_OK;
+                         "the path of the state directory is too long: use --store sqlite:PATH");
+    slash = strrchr(path, '/');
+    *slash = '\0';
+    code = make_directories(path, err);
+    *slash = '/';
+    if (code == CODE_OK)
+        snprintf(url, size, "sqlite:%s", path);
+    return code;
 }

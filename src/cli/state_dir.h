@@ -8,8 +8,9 @@
 #include "base/error.h"
 
 /*
- * Makes $XDG_STATE_HOME/dispatch (default: ~/.local/state/dispatch), its parents included, readable
- * by this user alone, and writes "sqlite:DIRECTORY/NAME" to `url`.
+ * Makes the directory of NAME, a path relative to $XDG_STATE_HOME/dispatch (default:
+ * ~/.local/state/dispatch), its parents included, readable by this user alone, and writes
+ * "sqlite:DIRECTORY/NAME" to `url`.
  */
 int state_dir_store(char *url, size_t size, const char *name, struct error *err);
 
