@@ -31,6 +31,9 @@ says 0 'Usage: dispatch server' help server
 says 0 'Usage: dispatch server' server --help
 says 0 'curl http' server -h
 says 0 'Exit status' server --insecure --help
+says 0 'Usage: dispatch run .*-- COMMAND' help run
+says 0 '-s, --session ID' run -h
+says 2 'no command to run' run --session x
 says 0 "^$version\$" version
 says 0 "^$version\$" --version
 says 2 'no command sever: did you mean server' sever

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A small endpoint for tests of whole programs. It writes its address to stdout, then a line a run:
+ * A small endpoint for tests of whole programs. It listens on the port of the loopback that
+ * DISPATCH_ENDPOINT_ADDR has, or on any, writes its address to stdout, then a line a run:
  * the function and the call's id, and, of a run that had one, its X-Request-Id. The function "hang"
  * is never answered, "hang_once" only from its second run on; "fail" ends with a PERMANENT_ERROR;
  * any other gives its input back.
  */
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "net/net.h"
 #include "wire/wire.h"
@@ -74,8 +76,11 @@ int main(void)
     struct net_server *server;
     struct net_signal *term;
     struct net_loop *loop;
+    const char *addr = getenv("DISPATCH_ENDPOINT_ADDR");
     struct error err;
 
+    if (addr && strchr(addr, ':'))
+        options.port = (uint16_t)strtoul(strchr(addr, ':') + 1, NULL, 10);
     setvbuf(stdout, NULL, _IOLBF, 0);
     signal(SIGPIPE, SIG_IGN);
     if (net_loop_create(&loop, &err) || net_server_create(&server, loop, &options, &err)) {

@@ -74,7 +74,7 @@ void notice_print(const char *text)
     if (isatty(STDERR_FILENO) && width <= BOX_WIDTH_MAX)
         print_box(text, width, lines_colours(STDERR_FILENO));
     else
-        fprintf(stderr, "%s\n", text);
+        fprintf(stderr, "\n%s\n\n", text);
 }
 
 void notice_quote(struct buf *out, const char *word)

@@ -78,15 +78,25 @@ static void log_failure(struct http_invoker *invoker, const struct orchestrator_
         LOG_STR("status", status_name(failure->status)), LOG_STR("error", failure->message));
 }
 
+/* A function that failed is what people look for; one that did not is one of very many. */
 static void log_answer(struct http_invoker *invoker, const struct orchestrator_run *run,
                        const wire_run_response *response)
 {
+    const wire_error *error =
+        response->directive_case == DISPATCH__SDK__V1__RUN_RESPONSE__DIRECTIVE_EXIT &&
+                response->exit->result
+            ? response->exit->result->error
+            : NULL;
+    bool good = response->status == DISPATCH__SDK__V1__STATUS__STATUS_OK && !error;
     char id[REQUEST_ID_MAX];
 
-    log_line(
-        invoker->options.log, LOG_DEBUG, "run answered", LOG_STR("call", run->request->dispatch_id),
-        LOG_STR("request", format_request_id(run, id)), LOG_STR("function", run->request->function),
-        LOG_STR("status", status_name((enum status)response->status)));
+    log_line(invoker->options.log, good ? LOG_DEBUG : LOG_INFO, "run answered",
+             LOG_STR("call", run->request->dispatch_id),
+             LOG_STR("request", format_request_id(run, id)),
+             LOG_STR("function", run->request->function),
+             LOG_STR("status", status_name((enum status)response->status)),
+             LOG_STR("error_type", error ? error->type : ""),
+             LOG_STR("error", error ? error->message : ""));
 }
 
 static void failed(struct http_invoker *invoker, struct orchestrator_run *run,
