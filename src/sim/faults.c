@@ -19,14 +19,36 @@ static void fill_disk(struct world *w)
     world_at(w, w->now + world_draw_ns(w, 60 * NS_PER_S), full_no_more, NULL);
 }
 
+/* When a call will expire, one that runs or just any, if one does before long; else TIME_NEVER. */
+static int64_t draw_expiration(struct world *w)
+{
+    bool running = world_once_in(w, 2);
+    int64_t when = TIME_NEVER;
+    const struct record *r;
+    uint64_t seen = 0;
+    uint32_t pos = 0;
+
+    while ((r = map_next(&w->records, &pos, NULL)))
+        if (!r->done && (r->in_flight || !running) && r->expires > w->now &&
+            r->expires < w->now + 600 * NS_PER_S && world_once_in(w, ++seen))
+            when = r->expires;
+    return when;
+}
+
+/* By any time; or right to where it matters: when, or before, a call expires. */
 static void jump(struct world *w)
 {
-    int64_t ns = world_draw_ns(w, world_once_in(w, 20) ? 30 * 3600 * NS_PER_S : 600 * NS_PER_S);
+    int64_t from = w->now, to = world_once_in(w, 3) ? TIME_NEVER : draw_expiration(w);
 
-    w->now += ns;
+    if (to == TIME_NEVER)
+        to =
+            w->now + world_draw_ns(w, world_once_in(w, 20) ? 30 * 3600 * NS_PER_S : 600 * NS_PER_S);
+    else if (world_once_in(w, 2))
+        to -= world_draw_ns(w, to - w->now);
+    w->now = to;
+    trace(w, "the clock jumps by %" PRId64 " ms", (to - from) / NS_PER_MS);
     if (world_may(w, FAULT_LATE_WAKE)) /* what was to come meanwhile comes at once */
         w->stall = (unsigned)rand_below(&w->rand, 20);
-    trace(w, "the clock jumps by %" PRId64 " ms", ns / NS_PER_MS);
 }
 
 static void strike_host(struct world *w, enum fault fault)
