@@ -63,6 +63,35 @@ static void restart(struct engine *e, struct call *c, int64_t now, enum status s
     wait_until(e, c, time_add(now, backoff(e, c->restarts)), MOVE_RESTARTED);
 }
 
+int engine_restart(struct engine *e, int64_t now, uint64_t id, void *token, struct error *err)
+{
+    struct call *c = map_get(&e->calls, id);
+
+    if (!c || e->failed)
+        return error_set(err, CODE_NOT_FOUND, "no such live call");
+    if (c->state == CALL_DONE)
+        return error_set(err, CODE_FAILED_PRECONDITION, "the call is done");
+    if (c->state == CALL_RUNNING)
+        engine_emit(e, &(struct engine_effect){.kind = ENGINE_CANCEL_RUN,
+                                               .call = c->id,
+                                               .generation = c->generation,
+                                               .attempt = c->attempt});
+    call_dequeue(e, c);
+    c->delivered = 0;
+    call_orphan_children(e, c, now, ORPHANS_CANCEL_UNSTARTED);
+    call_drop_state(e, c);
+    c->generation++;
+    c->failures = c->restarts = c->results_cut = 0;
+    c->last_status = STATUS_UNSPECIFIED;
+    c->needs = e->open->number;
+    call_dirty(e, c);
+    ready_again(e, c, MOVE_RESTARTED_BY_HAND);
+    if (token)
+        commit_accept(e, token);
+    engine_pump(e);
+    return CODE_OK;
+}
+
 static bool rename_call(struct engine *e, struct call *c, const struct engine_spec *spec)
 {
     struct atom *function = atom_get(&e->atoms, spec->function);

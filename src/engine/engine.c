@@ -166,7 +166,8 @@ void call_row(const struct call *c, struct engine_row *row)
 {
     *row = (struct engine_row){
         .id = c->id,
-        .parent = c->parent_id,
+        .parent = c->depth ? c->parent_id : 0,
+        .retry_of = c->depth ? 0 : c->parent_id,
         .root = c->root_id,
         .correlation_id = c->correlation_id,
         .generation = c->generation,
@@ -294,6 +295,7 @@ struct call *call_create(struct engine *e, int64_t now, const struct engine_spec
     c->fresh = true;
     c->min_results = c->max_results = 1;
     c->has_input = spec->input != NULL;
+    c->parent_id = spec->retry_of;
     if (parent) {
         c->parent = parent;
         c->parent_id = parent->id;

@@ -85,6 +85,7 @@ struct engine_spec {
     int64_t not_before;      /* it waits until then, and a default expiration counts from then; 0:
                                 at once */
     int32_t priority;        /* higher runs first; of a tail call, 0: the one it had */
+    uint64_t retry_of;       /* roots only: the call that it is made from, or 0 */
     struct blob *input;      /* NULL: none */
 };
 
@@ -161,6 +162,9 @@ void engine_set_reject(struct engine *engine,
 /* Ends a live call, and its tree, as cancelled. CODE_NOT_FOUND, CODE_FAILED_PRECONDITION (done).
  * `token` comes back in ENGINE_ACCEPTED; NULL: nobody waits. */
 int engine_cancel(struct engine *engine, int64_t now, uint64_t id, void *token, struct error *err);
+/* A live call gives up its state, its counts and its children, and runs at once from its input, in
+ * a new generation. As engine_cancel otherwise. */
+int engine_restart(struct engine *engine, int64_t now, uint64_t id, void *token, struct error *err);
 
 /* Does what is due by now. */
 void engine_tick(struct engine *engine, int64_t now);

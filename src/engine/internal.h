@@ -35,8 +35,8 @@ struct group {
 };
 
 struct call {
-    uint64_t id, parent_id, root_id, correlation_id;
-    struct call *parent;    /* who waits for the result; NULL: nobody */
+    uint64_t id, parent_id, root_id, correlation_id; /* parent_id, of a root: retry_of */
+    struct call *parent;                             /* who waits for the result; NULL: nobody */
     struct list sibling;    /* in parent->children, or, done and durable, in parent->inbox */
     struct list children;   /* not done, or their end not durable */
     struct list inbox;      /* ends to be delivered, in the order they became durable */
@@ -129,6 +129,7 @@ enum move {
     MOVE_GIVEN_UP,
     MOVE_RETRIED,
     MOVE_RESTARTED,
+    MOVE_RESTARTED_BY_HAND,
     MOVE_TAIL_CALLED,
     MOVE_TAIL_CALLED_LATER,
     MOVE_POLLED,

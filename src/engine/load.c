@@ -33,7 +33,7 @@ static bool fill(struct engine *e, struct call *c, const struct engine_row *r)
         return false;
     group_ref(c->group);
     c->id = r->id;
-    c->parent_id = r->parent;
+    c->parent_id = r->depth ? r->parent : r->retry_of;
     c->root_id = r->root;
     c->correlation_id = r->correlation_id;
     c->generation = r->generation;
@@ -73,7 +73,7 @@ static bool fill(struct engine *e, struct call *c, const struct engine_row *r)
  */
 static void join_parent(struct engine *e, struct call *c)
 {
-    struct call *parent = c->parent_id ? map_get(&e->calls, c->parent_id) : NULL;
+    struct call *parent = c->depth ? map_get(&e->calls, c->parent_id) : NULL;
 
     if (!parent || parent->state == CALL_DONE || parent->generation != c->parent_generation)
         return;

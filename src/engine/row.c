@@ -36,6 +36,8 @@ enum row_field {
     FIELD_END,
     FIELD_PRIORITY, /* zigzag */
     FIELD_BITS,
+    FIELD_RETRY_OF,
+    FIELD_COUNT,
 };
 
 enum { BIT_WAKE_ON_ERROR = 1, BIT_FAILED = 2, BITS_ALL = 3 };
@@ -53,6 +55,7 @@ static void put_fields(struct buf *out, const struct engine_row *r)
     put_field(out, FIELD_PRIORITY, zigzag(r->priority));
     put_field(out, FIELD_BITS,
               (r->wake_on_error ? BIT_WAKE_ON_ERROR : 0) | (r->failed ? BIT_FAILED : 0));
+    put_field(out, FIELD_RETRY_OF, r->retry_of);
     buf_append_byte(out, FIELD_END);
 }
 
@@ -168,6 +171,9 @@ static bool set_field(struct engine_row *r, enum row_field field, uint64_t value
         r->wake_on_error = value & BIT_WAKE_ON_ERROR;
         r->failed = value & BIT_FAILED;
         return !(value & ~(uint64_t)BITS_ALL);
+    case FIELD_RETRY_OF:
+        r->retry_of = value;
+        return r->depth == 0;
     default:
         return false;
     }
@@ -183,7 +189,7 @@ static int get_fields(struct slice *in, struct engine_row *r, struct error *err)
             break;
         if (field == FIELD_END)
             return CODE_OK;
-        if (field > FIELD_BITS)
+        if (field >= FIELD_COUNT)
             return error_set(err, CODE_FAILED_PRECONDITION,
                              "row of call %llu has a field %u, which this program does not know",
                              (unsigned long long)r->id, field);

@@ -54,6 +54,7 @@ struct engine_row {
 
     /* From version 2 on; left out of the row while they are zero: */
     int32_t priority;
+    uint64_t retry_of;  /* of a root: the call that it was made from */
     bool wake_on_error; /* the poll: one result that is an error is enough */
     bool failed;        /* of a call that is done: its result is an error, as its parent sees it */
 };

@@ -37,6 +37,7 @@ static const struct {
     [MOVE_GIVEN_UP] = {FROM(CALL_RUNNING), CALL_READY, "given up"},
     [MOVE_RETRIED] = {FROM(CALL_RUNNING), CALL_WAITING, "retry"},
     [MOVE_RESTARTED] = {FROM(CALL_RUNNING), CALL_WAITING, "incompatible state"},
+    [MOVE_RESTARTED_BY_HAND] = {FROM_LIVE, CALL_READY, "restarted by hand"},
     [MOVE_TAIL_CALLED] = {FROM(CALL_RUNNING), CALL_READY, "tail call"},
     [MOVE_TAIL_CALLED_LATER] = {FROM(CALL_RUNNING), CALL_WAITING, "tail call"},
     [MOVE_POLLED] = {FROM(CALL_RUNNING), CALL_SUSPENDED, "poll"},

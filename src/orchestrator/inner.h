@@ -139,6 +139,16 @@ void run_orphan_all(struct orchestrator *o);
 /* --- requests.c, lookups.c ---------------------------------------------------------------------
  */
 
+/* What waits in o->pending for a commit: the engine's token. */
+struct pending {
+    struct list link;
+    orchestrator_dispatched *dispatched; /* either this, */
+    orchestrator_cancelled *cancelled;   /* or this */
+    void *arg;
+    uint64_t first;
+    size_t count;
+};
+
 /* An ENGINE_ACCEPTED and an ENGINE_DONE were taken. */
 void request_accepted(struct orchestrator *o, void *token);
 void request_call_done(struct orchestrator *o, uint64_t id);
@@ -182,6 +192,7 @@ void lookup_init(struct lookup *l, struct orchestrator *o, uint64_t id, struct s
 void lookup_start(struct lookup *l);
 void lookup_drop(struct lookup *l); /* the blobs */
 /* Of what was read: CODE_NOT_FOUND if it is nobody's, or another organization's. */
+int request_lookup_code(const struct lookup *l, struct error *err); /* of one that has ended */
 int lookup_info(struct lookup *l, struct arena *arena, Dispatch__V1__CallInfo **info,
                 struct error *err);
 

@@ -147,10 +147,19 @@ const char *orchestrator_wait_id(const struct orchestrator_wait *wait);
 /* Given up before its callback came: it will not come. A call that it made goes on. */
 void orchestrator_wait_cancel(struct orchestrator_wait *wait);
 
-/* Ends a live call and its tree as cancelled; `done` when that is durable. */
+/* Ends a live call and its tree as cancelled; `done` when that is durable.
+ * CODE_FAILED_PRECONDITION: the call is done. */
 typedef void orchestrator_cancelled(void *arg, const struct error *error);
 void orchestrator_cancel(struct orchestrator *o, struct slice org, struct slice id,
                          orchestrator_cancelled *done, void *arg);
+/* A live call gives its state up and begins again from its input, in a new generation. */
+void orchestrator_restart(struct orchestrator *o, struct slice org, struct slice id,
+                          orchestrator_cancelled *done, void *arg);
+/* Makes a root of a call that is done: its function (that of its last tail call), endpoint,
+ * version, priority and input, and as long until it expires. The response has the one id.
+ * CODE_FAILED_PRECONDITION: the call is live. */
+void orchestrator_retry(struct orchestrator *o, struct slice org, struct slice id,
+                        orchestrator_dispatched *done, void *arg);
 
 struct orchestrator_stats {
     struct engine_stats engine; /* of this incarnation */

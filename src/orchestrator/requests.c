@@ -55,17 +55,9 @@ int request_check_open(const struct orchestrator *o, struct error *err)
     return 0;
 }
 
-/* --- what waits for a commit: dispatch, cancel -------------------------------------------------
+/* --- what waits for a commit: dispatch, and what control.c asks
+ * -------------------------------------------------
  */
-
-struct pending {
-    struct list link;
-    orchestrator_dispatched *dispatched; /* either this, */
-    orchestrator_cancelled *cancelled;   /* or this */
-    void *arg;
-    uint64_t first;
-    size_t count;
-};
 
 void request_answer_ids(struct orchestrator *o, uint64_t first, size_t count,
                         orchestrator_dispatched *done, void *arg)
@@ -228,14 +220,12 @@ void orchestrator_dispatch(struct orchestrator *o, struct slice org,
 struct get {
     struct lookup lookup; /* first */
     orchestrator_got *got;
-    orchestrator_cancelled
-        *cancelled; /* of a cancel whose call is not live: says why it cannot be */
     void *arg;
     char org[];
 };
 
 /* A job that the store's end has cut short. */
-static int lookup_code(struct lookup *l, struct error *err)
+int request_lookup_code(const struct lookup *l, struct error *err)
 {
     if (l->job.code == CODE_CANCELED || l->o->destroying)
         return error_set(err, CODE_UNAVAILABLE, "the orchestrator is stopping");
@@ -248,20 +238,12 @@ static void get_ended(struct lookup *l)
     Dispatch__V1__CallInfo *info = NULL;
     struct error err = {0};
     struct arena arena;
-    int code = lookup_code(l, &err);
+    int code = request_lookup_code(l, &err);
 
     info_arena_init(l->o, &arena);
     if (!code)
         code = lookup_info(l, &arena, &info, &err);
-    if (g->got) {
-        g->got(g->arg, code ? &err : NULL, code ? NULL : info);
-    } else {
-        if (!code && info->state == DISPATCH__V1__STATE__STATE_DONE)
-            error_set(&err, CODE_FAILED_PRECONDITION, "call %s is done already", l->text);
-        else if (!code)
-            error_set(&err, CODE_UNAVAILABLE, "call %s has just changed: ask again", l->text);
-        g->cancelled(g->arg, &err);
-    }
+    g->got(g->arg, code ? &err : NULL, code ? NULL : info);
     arena_reset(&arena);
     lookup_drop(l);
     free(g);
@@ -304,56 +286,6 @@ void orchestrator_get(struct orchestrator *o, struct slice org, struct slice tex
     g->arg = arg;
     g->lookup.with_input = true;
     lookup_start(&g->lookup);
-}
-
-/* --- cancel ------------------------------------------------------------------------------------
- */
-
-/* The call is live: the engine ends it. */
-static int cancel_live(struct orchestrator *o, uint64_t id, orchestrator_cancelled *done, void *arg,
-                       struct error *err)
-{
-    struct pending *p = calloc(1, sizeof *p);
-    int code;
-
-    if (!p)
-        return error_memory(err);
-    p->cancelled = done;
-    p->arg = arg;
-    code = engine_cancel(o->engine, clock_now(o->options.clock), id, p, err);
-    o->dirty = true;
-    if (code)
-        free(p);
-    else
-        list_append(&o->pending, &p->link);
-    return code;
-}
-
-void orchestrator_cancel(struct orchestrator *o, struct slice org, struct slice text,
-                         orchestrator_cancelled *done, void *arg)
-{
-    struct error err = {0};
-    struct engine_row row;
-    struct get *g = NULL;
-    uint64_t id = 0;
-    int code = request_check_open(o, &err);
-
-    if (!code)
-        code = request_id(o, text, &id, &err);
-    /* A call whose end is not durable yet may live again after a crash: the committed rows say. */
-    if (!code && engine_find(o->engine, id, &row) && row.state != CALL_DONE) {
-        code = slice_eq(row.org, org) ? cancel_live(o, id, done, arg, &err)
-                                      : request_not_known(&err, text);
-    } else if (!code) {
-        code = get_start(o, org, id, &g, &err);
-        if (!code) {
-            g->cancelled = done;
-            g->arg = arg;
-            lookup_start(&g->lookup);
-        }
-    }
-    if (code)
-        done(arg, &err);
 }
 
 /* --- wait --------------------------------------------------------------------------------------
@@ -442,7 +374,7 @@ static void wait_judge(struct orchestrator_wait *w)
     Dispatch__V1__CallInfo *info = NULL;
     struct error err = {0};
     struct arena arena;
-    int code = lookup_code(&w->lookup, &err);
+    int code = request_lookup_code(&w->lookup, &err);
 
     info_arena_init(w->lookup.o, &arena);
     if (!code)

@@ -263,6 +263,7 @@ void got_info(void *arg, const struct error *error, const Dispatch__V1__CallInfo
     g->outstanding = info->outstanding;
     copy(g->id, sizeof g->id, info->dispatch_id);
     copy(g->parent, sizeof g->parent, info->parent_dispatch_id);
+    copy(g->retry_of, sizeof g->retry_of, info->retry_of);
     copy(g->root, sizeof g->root, info->root_dispatch_id);
     copy(g->waiting_for, sizeof g->waiting_for, info->waiting_for);
     any_text(info->input, g->input, sizeof g->input);

@@ -75,7 +75,7 @@ struct got { /* by a get or a wait */
     Dispatch__V1__State state;
     int status;
     bool has_result, has_output, has_error;
-    char output[256], input[256], id[64], parent[64], root[64];
+    char output[256], input[256], id[64], parent[64], root[64], retry_of[64];
     char waiting_for[256];
     char error_type[64], error_message[ERROR_MESSAGE_MAX], last_error[ERROR_MESSAGE_MAX];
     int error_status;

@@ -7,6 +7,9 @@
  *   POST /dispatch.v1.CallService/Call
  *   POST /dispatch.v1.CallService/Get
  *   POST /dispatch.v1.CallService/Wait
+ *   POST /dispatch.v1.CallService/Cancel
+ *   POST /dispatch.v1.CallService/Restart
+ *   POST /dispatch.v1.CallService/Retry
  *   GET  /healthz    200 as long as the loop turns
  *   GET  /readyz     200 when calls are taken; else 503 and why not
  */

@@ -125,11 +125,63 @@ static void start_call(struct rpc *rpc, const void *message)
              LOG_STR("call", orchestrator_wait_id(wait)), LOG_STR("request", rpc->request_id));
 }
 
+/* Cancel, Restart: what there is to say is that it is so. */
+static void controlled(void *arg, const struct error *error)
+{
+    Dispatch__V1__CancelResponse cancel = DISPATCH__V1__CANCEL_RESPONSE__INIT;
+    Dispatch__V1__RestartResponse restart = DISPATCH__V1__RESTART_RESPONSE__INIT;
+    struct rpc *rpc = arg;
+
+    if (rpc->method->request == &dispatch__v1__cancel_request__descriptor)
+        rpc_end(rpc, error, &cancel);
+    else
+        rpc_end(rpc, error, &restart);
+}
+
+static void start_cancel(struct rpc *rpc, const void *message)
+{
+    const Dispatch__V1__CancelRequest *request = message;
+
+    orchestrator_cancel(rpc->api->orchestrator, rpc->org, slice_str(request->dispatch_id),
+                        controlled, rpc);
+}
+
+static void start_restart(struct rpc *rpc, const void *message)
+{
+    const Dispatch__V1__RestartRequest *request = message;
+
+    orchestrator_restart(rpc->api->orchestrator, rpc->org, slice_str(request->dispatch_id),
+                         controlled, rpc);
+}
+
+static void retried(void *arg, const struct error *error, const wire_dispatch_response *made)
+{
+    Dispatch__V1__RetryResponse response = DISPATCH__V1__RETRY_RESPONSE__INIT;
+    struct rpc *rpc = arg;
+
+    if (!error) {
+        log_dispatched(rpc, made);
+        response.dispatch_id = made->dispatch_ids[0];
+    }
+    rpc_end(rpc, error, &response);
+}
+
+static void start_retry(struct rpc *rpc, const void *message)
+{
+    const Dispatch__V1__RetryRequest *request = message;
+
+    orchestrator_retry(rpc->api->orchestrator, rpc->org, slice_str(request->dispatch_id), retried,
+                       rpc);
+}
+
 const struct method api_methods[] = {
     {"/dispatch.sdk.v1.DispatchService/Dispatch", &dispatch__sdk__v1__dispatch_request__descriptor,
      start_dispatch},
     {"/dispatch.v1.CallService/Call", &dispatch__v1__call_request__descriptor, start_call},
     {"/dispatch.v1.CallService/Get", &dispatch__v1__get_request__descriptor, start_get},
+    {"/dispatch.v1.CallService/Cancel", &dispatch__v1__cancel_request__descriptor, start_cancel},
+    {"/dispatch.v1.CallService/Restart", &dispatch__v1__restart_request__descriptor, start_restart},
+    {"/dispatch.v1.CallService/Retry", &dispatch__v1__retry_request__descriptor, start_retry},
     {"/dispatch.v1.CallService/Wait", &dispatch__v1__wait_request__descriptor, start_wait},
 };
 const size_t api_method_count = sizeof api_methods / sizeof *api_methods;

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The methods that take calls in hand, and idempotency keys, over HTTP. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "server/harness_test.h"
+
+#define PATH_CANCEL  "/dispatch.v1.CallService/Cancel"
+#define PATH_RESTART "/dispatch.v1.CallService/Restart"
+#define PATH_RETRY   "/dispatch.v1.CallService/Retry"
+
+static struct harness h;
+
+static int set_up(void **state)
+{
+    (void)state;
+    harness_start(&h, true, 5000);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    harness_finish(&h);
+    return 0;
+}
+
+static void ask_with_key(const char *key, const char *path, const char *body, struct reply *reply)
+{
+    struct ask ask = {.path = path,
+                      .key = HARNESS_KEY,
+                      .body = slice_str(body),
+                      .extra = {slice_str("idempotency-key"), slice_str(key)}};
+
+    *reply = (struct reply){0};
+    harness_ask(&h, &ask, reply);
+}
+
+static void test_idempotency_key(void **state)
+{
+    struct reply first, again, other;
+    char body[300], call[400];
+
+    (void)state;
+    snprintf(body, sizeof body, "{\"calls\":[{\"endpoint\":\"%s\",\"function\":\"echo\"}]}",
+             h.endpoint_url);
+    ask_with_key("k", PATH_DISPATCH, body, &first);
+    assert_int_equal(first.status, 200);
+    ask_with_key("k", PATH_DISPATCH, body, &again);
+    assert_int_equal(again.status, 200);
+    assert_string_equal(first.body, again.body);
+    snprintf(body, sizeof body, "{\"calls\":[{\"endpoint\":\"%s\",\"function\":\"other\"}]}",
+             h.endpoint_url);
+    ask_with_key("k", PATH_DISPATCH, body, &other);
+    assert_int_equal(other.status, 409);
+    assert_int_equal(harness_error(&other).code, CODE_ALREADY_EXISTS);
+    snprintf(call, sizeof call, "{\"call\":{\"endpoint\":\"%s\",\"function\":\"echo\"}}",
+             h.endpoint_url);
+    ask_with_key("k", PATH_CALL, call, &other);
+    assert_int_equal(harness_error(&other).code, CODE_ALREADY_EXISTS);
+    ask_with_key("k2", PATH_CALL, call, &first);
+    assert_int_equal(first.status, 200);
+    ask_with_key("k2", PATH_CALL, call, &again);
+    assert_string_equal(first.body, again.body);
+    ask_with_key("", PATH_DISPATCH, body, &other);
+    assert_int_equal(other.status, 400);
+}
+
+static void test_cancel_restart_retry(void **state)
+{
+    char *id = harness_dispatch(&h, "hang", "null");
+    Dispatch__V1__CallInfo *info;
+    Dispatch__V1__RetryResponse *made;
+    struct reply reply;
+    struct error err;
+
+    (void)state;
+    harness_post(&h, &reply, PATH_RETRY, "{\"dispatchId\":\"%s\"}", id);
+    assert_int_equal(harness_error(&reply).code, CODE_FAILED_PRECONDITION);
+    harness_post(&h, &reply, PATH_RESTART, "{\"dispatchId\":\"%s\"}", id);
+    assert_int_equal(reply.status, 200);
+    assert_string_equal(reply.body, "{}");
+    harness_post(&h, &reply, PATH_CANCEL, "{\"dispatchId\":\"%s\"}", id);
+    assert_int_equal(reply.status, 200);
+    assert_string_equal(reply.body, "{}");
+    info = harness_wait(&h, id);
+    assert_int_equal(info->generation, 2);
+    assert_string_equal(info->result->error->type, "Cancelled");
+    harness_post(&h, &reply, PATH_CANCEL, "{\"dispatchId\":\"%s\"}", id);
+    assert_int_equal(harness_error(&reply).code, CODE_FAILED_PRECONDITION);
+    harness_post(&h, &reply, PATH_RESTART, "{\"dispatchId\":\"nobody\"}");
+    assert_int_equal(harness_error(&reply).code, CODE_NOT_FOUND);
+    harness_post(&h, &reply, PATH_RETRY, "{\"dispatchId\":\"%s\"}", id);
+    assert_int_equal(reply.status, 200);
+    assert_int_equal(wire_from_json(&dispatch__v1__retry_response__descriptor,
+                                    slice(reply.body, reply.len), &h.arena, &made, &err),
+                     0);
+    harness_post(&h, &reply, PATH_CANCEL, "{\"dispatchId\":\"%s\"}", made->dispatch_id);
+    assert_int_equal(reply.status, 200);
+    info = harness_wait(&h, made->dispatch_id);
+    assert_string_equal(info->retry_of, id);
+    assert_string_equal(info->function, "hang");
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(test_idempotency_key),
+        TEST(test_cancel_restart_retry),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
