@@ -88,6 +88,7 @@ static void on_reply(void *arg, const struct dispatch_reply *reply)
 {
     struct incoming *incoming = arg;
     struct sdk_listener *listener = incoming->listener;
+    bool first;
 
     incoming->status = reply->http_status;
     incoming->content_type = reply->content_type;
@@ -95,9 +96,12 @@ static void on_reply(void *arg, const struct dispatch_reply *reply)
     if (!incoming->body)
         incoming->status = 503; /* no memory: to be asked again */
     pthread_mutex_lock(&listener->lock);
+    first = list_empty(&listener->answers);
     list_append(&listener->answers, &incoming->node);
-    /* Under the lock: after it the listener may be gone. */
-    wake(listener);
+    /* Whoever put the first one there has woken the loop, which takes them all. Under the lock:
+     * after it the listener may be gone. */
+    if (first)
+        wake(listener);
     pthread_mutex_unlock(&listener->lock);
 }
 
