@@ -1,5 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-/* A fixed number of threads and a bounded queue in front of them. */
+/*
+ * A fixed number of threads and a bounded queue in front of them.
+ *
+ * Waking a thread costs more than many a job. So one at most is on its way at any time; when it has
+ * taken its job, and there are more, and threads that sleep, it wakes the next. Jobs that come in
+ * a crowd and are over at once are then done by few threads, and jobs that block keep none of the
+ * others waiting.
+ */
 #include "sdk/internal.h"
 
 #include <signal.h>
@@ -11,6 +18,8 @@ struct sdk_pool {
     pthread_cond_t work;
     struct list queue;
     uint32_t queued, max_queue;
+    uint32_t asleep;
+    bool waking; /* one of them has been signalled; so while there are jobs and some sleep */
     bool closing;
     uint32_t thread_count;
     pthread_t threads[];
@@ -42,17 +51,37 @@ struct timespec sdk_after_ms(uint32_t ms)
     return at;
 }
 
+/* Under the lock. */
+static void wake_one(struct sdk_pool *pool)
+{
+    if (list_empty(&pool->queue) || pool->asleep == 0 || pool->waking)
+        return;
+    pool->waking = true;
+    pthread_cond_signal(&pool->work);
+}
+
+/* Under the lock. */
+static void sleep_until_work(struct sdk_pool *pool)
+{
+    while (list_empty(&pool->queue) && !pool->closing) {
+        pool->asleep++;
+        pthread_cond_wait(&pool->work, &pool->lock);
+        pool->asleep--;
+        pool->waking = false;
+    }
+}
+
 /* The next job, or NULL when the pool is closing and its queue is empty. */
 static struct sdk_job *take(struct sdk_pool *pool)
 {
     struct list *node;
 
     pthread_mutex_lock(&pool->lock);
-    while (list_empty(&pool->queue) && !pool->closing)
-        pthread_cond_wait(&pool->work, &pool->lock);
+    sleep_until_work(pool);
     node = list_pop(&pool->queue);
     if (node)
         pool->queued--;
+    wake_one(pool);
     pthread_mutex_unlock(&pool->lock);
     return node ? LIST_ENTRY(node, struct sdk_job, node) : NULL;
 }
@@ -99,7 +128,7 @@ bool sdk_pool_submit(struct sdk_pool *pool, struct sdk_job *job)
     if (room) {
         list_append(&pool->queue, &job->node);
         pool->queued++;
-        pthread_cond_signal(&pool->work);
+        wake_one(pool);
     }
     pthread_mutex_unlock(&pool->lock);
     return room;
