@@ -479,6 +479,31 @@ static void test_full_queue(void **state)
     dispatch_endpoint_destroy(small.endpoint);
 }
 
+/* Runs that block keep no other waiting while there are workers: all are in the function at once.
+ */
+static void test_side_by_side(void **state)
+{
+    struct dispatch_endpoint_options options = {.workers = 4};
+    struct fixture *f = *state, four = {.registry = f->registry};
+    struct dispatch_run_request request = {.function = "blocks"};
+    struct answer answers[4];
+
+    options.registry = f->registry;
+    assert_int_equal(dispatch_endpoint_create(&options, &four.endpoint, NULL), 0);
+    for (int turn = 0; turn < 100; turn++) {
+        for (int i = 0; i < 4; i++)
+            send(&four, &answers[i], &request);
+        for (int i = 0; i < 4; i++)
+            while (sem_wait(&entered))
+                ;
+        for (int i = 0; i < 4; i++)
+            sem_post(&gate);
+        for (int i = 0; i < 4; i++)
+            wait_for(&answers[i]);
+    }
+    dispatch_endpoint_destroy(four.endpoint);
+}
+
 static void test_stop_waits(void **state)
 {
     struct fixture *f = *state, other = {.registry = f->registry};
@@ -631,7 +656,7 @@ int main(void)
         TEST(test_functions),     TEST(test_polls),      TEST(test_outputs),
         TEST(test_incompatible),  TEST(test_refusals),   TEST(test_joining),
         TEST(test_joining_later), TEST(test_full_queue), TEST(test_stop_waits),
-        TEST(test_raw),           TEST(test_exit_hook),
+        TEST(test_raw),           TEST(test_exit_hook),  TEST(test_side_by_side),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
