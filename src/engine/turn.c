@@ -39,8 +39,7 @@ static struct level *level_get(struct group *g, int32_t priority)
     if (l)
         return l;
     l = calloc(1, sizeof *l);
-    if (!l || !heap_reserve(&g->levels, 1) ||
-        !map_set(&g->level_by_priority, level_key(priority), l)) {
+    if (!l || !map_set(&g->level_by_priority, level_key(priority), l)) {
         free(l);
         return NULL;
     }
@@ -89,7 +88,9 @@ void turn_add(struct engine *e, struct call *c)
 {
     struct group *g = c->group;
     struct level *l = level_get(g, c->priority);
-    struct turn *t = l ? turn_get(e, l, c->root_id) : NULL;
+    /* One that stayed while it was empty finds others in its room. */
+    bool room = l && (l->order.index != HEAP_NONE || heap_reserve(&g->levels, 1));
+    struct turn *t = room ? turn_get(e, l, c->root_id) : NULL;
 
     assert(list_empty(&c->queue));
     if (!t) {

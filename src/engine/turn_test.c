@@ -161,6 +161,27 @@ static void test_the_line_survives_cancellations(void **state)
     bench_destroy(b);
 }
 
+/* As many as the heap first has room for, and then the one that comes back to it. */
+static void test_many_priorities(void **state)
+{
+    struct bench *b = one_at_a_time();
+    uint64_t running, id[64], last;
+
+    (void)state;
+    running = bench_dispatch(b, bench_spec("f"));
+    bench_commit(b);
+    for (int32_t i = 0; i < 64; i++)
+        id[i] = urgent(b, 64 - i);
+    bench_commit(b);
+    last = bench_dispatch(b, bench_spec("f"));
+    bench_commit(b);
+    assert_int_equal(next(b), running);
+    for (size_t i = 0; i < 64; i++)
+        assert_int_equal(next(b), id[i]);
+    assert_int_equal(next(b), last);
+    bench_destroy(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -168,6 +189,7 @@ int main(void)
         cmocka_unit_test(test_priorities_go_first),
         cmocka_unit_test(test_tail_calls_keep_their_priority_or_change_it),
         cmocka_unit_test(test_the_line_survives_cancellations),
+        cmocka_unit_test(test_many_priorities),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
