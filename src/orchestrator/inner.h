@@ -169,7 +169,7 @@ int request_dispatch_specs(struct orchestrator *o, struct slice org, struct engi
 void request_answer_ids(struct orchestrator *o, uint64_t first, size_t count,
                         orchestrator_dispatched *done, void *arg);
 
-/* The number in an id of ours; else CODE_NOT_FOUND. */
+/* The number in an id of ours; else CODE_NOT_FOUND, or CODE_INVALID_ARGUMENT if it is empty. */
 int request_id(const struct orchestrator *o, struct slice text, uint64_t *id, struct error *err);
 int request_not_known(struct error *err, struct slice text);
 /* CODE_UNAVAILABLE and why, unless requests can be taken. */

@@ -361,7 +361,7 @@ static void waits_that_cannot_be(void **state)
     struct world *w = *state;
     struct got got = {0};
     char id[ID_TEXT_LEN + 1], other[ID_TEXT_LEN + 1];
-    const char *unknown[] = {"", "nonsense", other, "0000000000000000000000000"};
+    const char *unknown[] = {"nonsense", other, "0000000000000000000000000"};
 
     id_format(other, (struct id_parts){.number = 1, .tag = TEST_TAG + 1});
     for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++) {
@@ -369,6 +369,8 @@ static void waits_that_cannot_be(void **state)
         assert_int_equal(got.error.code, CODE_NOT_FOUND);
         assert_non_null(strstr(got.error.message, "is not known here"));
     }
+    world_get(w, "", &got);
+    assert_int_equal(got.error.code, CODE_INVALID_ARGUMENT);
     id_format(other, (struct id_parts){.number = 12345, .tag = TEST_TAG});
     world_get(w, other, &got);
     assert_int_equal(got.error.code, CODE_NOT_FOUND);
@@ -423,6 +425,21 @@ static void dispatch_and_wait_are_one_request(void **state)
     world_advance(w, NS_PER_S);
     assert_int_equal(late.count, 1);
     assert_int_equal(late.state, DISPATCH__V1__STATE__STATE_RUNNING);
+}
+
+static void many_calls_in_one_commit_each_have_their_time(void **state)
+{
+    struct world *w = *state;
+    struct got *got = calloc(200, sizeof *got);
+
+    assert_non_null(got);
+    for (size_t i = 0; i < 200; i++)
+        call_f(w, NS_PER_S, &got[i]); /* whose time begins with the commit */
+    world_settle(w);
+    world_advance(w, NS_PER_S);
+    for (size_t i = 0; i < 200; i++)
+        assert_int_equal(got[i].count, 1);
+    free(got);
 }
 
 static void a_call_goes_on_when_its_caller_goes(void **state)
@@ -750,6 +767,7 @@ int main(void)
         TEST(a_child_that_is_done_can_be_waited_for),
         TEST(waits_that_cannot_be),
         TEST(dispatch_and_wait_are_one_request),
+        TEST(many_calls_in_one_commit_each_have_their_time),
         TEST(a_call_goes_on_when_its_caller_goes),
         TEST(a_call_that_cannot_be_is_refused),
         TEST(cancelling_ends_the_tree),

@@ -39,6 +39,8 @@ int request_id(const struct orchestrator *o, struct slice text, uint64_t *id, st
 {
     struct id_parts parts;
 
+    if (!text.len)
+        return error_set(err, CODE_INVALID_ARGUMENT, "dispatch_id is required");
     if (!id_parse(text, &parts) || parts.partition != PARTITION || parts.tag != o->tag ||
         parts.number == 0 || parts.number > KEY_MAX)
         return request_not_known(err, text);
@@ -409,7 +411,9 @@ static struct orchestrator_wait *wait_create(struct orchestrator *o, struct slic
         return NULL;
     }
     w = calloc(1, sizeof *w + org.len);
-    if (!w || !map_reserve(&o->waits_by_id, 1) || !heap_reserve(&o->deadlines, 1)) {
+    /* As much room as there are waits: the time of one may begin long after it was made. */
+    if (!w || !map_reserve(&o->waits_by_id, 1) ||
+        !heap_reserve(&o->deadlines, (uint32_t)o->wait_count + 1 - o->deadlines.len)) {
         free(w);
         error_memory(err);
         return NULL;
