@@ -134,6 +134,15 @@ static int read_time(const char *name, const char *value, uint32_t *ms)
                      value);
 }
 
+static int read_run_timeout(struct settings *s, const char *value)
+{
+    int status = read_time("run-timeout", value, &s->run_timeout_ms);
+
+    if (status == CLI_OK && s->run_timeout_ms == 0)
+        return cli_usage(&cli_server, "--run-timeout %s: no run would have time to end", value);
+    return status;
+}
+
 static int read_log_format(struct settings *s, const char *value)
 {
     if (strcmp(value, "logfmt") == 0)
@@ -199,7 +208,7 @@ static int read_option(struct settings *s, const struct cli_arg *arg)
         s->insecure = true;
         return CLI_OK;
     case RUN_TIMEOUT:
-        return read_time("run-timeout", arg->value, &s->run_timeout_ms);
+        return read_run_timeout(s, arg->value);
     case GRACE:
         return read_time("grace", arg->value, &s->grace_ms);
     case LOG_FORMAT:

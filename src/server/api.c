@@ -261,9 +261,9 @@ refused:
 static void handle_health(struct api *api, struct net_exchange *exchange,
                           const struct net_request *request, bool ready)
 {
-    const struct net_header allow = {slice_str("allow"), slice_str("GET")};
+    const struct net_header allow = {slice_str("allow"), slice_str("GET, HEAD")};
 
-    if (!slice_eq_str(request->method, "GET"))
+    if (!slice_eq_str(request->method, "GET") && !slice_eq_str(request->method, "HEAD"))
         net_answer(exchange, 405, &allow, 1, NULL);
     else if (!ready)
         answer_text(api, exchange, 200, "alive");

@@ -424,11 +424,12 @@ static void test_routing(void **state)
         {"POST", "/x" PATH_DISPATCH, NULL, 404, ""},
         {"GET", PATH_DISPATCH, NULL, 405, "POST"},
         {"PUT", PATH_WAIT, NULL, 405, "POST"},
-        {"POST", "/healthz", NULL, 405, "GET"},
+        {"POST", "/healthz", NULL, 405, "GET, HEAD"},
         {"POST", PATH_DISPATCH, "text/plain", 415, "application/proto, application/json"},
         {"POST", PATH_DISPATCH, "application/grpc", 415, "application/proto, application/json"},
         {"POST", PATH_DISPATCH, "application/json; charset=utf-8", 200, ""},
         {"GET", "/healthz", NULL, 200, ""},
+        {"HEAD", "/healthz", NULL, 200, ""},
         {"GET", "/readyz", NULL, 200, ""},
     };
     struct reply reply;
@@ -479,7 +480,7 @@ static void test_bad_headers(void **state)
 
 static void test_unknown_call(void **state)
 {
-    static const char *const ids[] = {"", "x", "0000000000000000000000000", "\\u00e9"};
+    static const char *const ids[] = {"x", "0000000000000000000000000", "\\u00e9"};
     struct reply reply;
 
     (void)state;
@@ -490,6 +491,8 @@ static void test_unknown_call(void **state)
         harness_post(&h, &reply, PATH_WAIT, "{\"dispatchId\":\"%s\"}", ids[i]);
         assert_int_equal(reply.status, 404);
     }
+    harness_post(&h, &reply, PATH_WAIT, "{}");
+    assert_int_equal(reply.status, 400);
 }
 
 static char *start_hanging(void)
