@@ -39,7 +39,7 @@ static void ready_again(struct engine *e, struct call *c, enum move move)
 
 static void retry(struct engine *e, struct call *c, int64_t now, const struct engine_answer *a)
 {
-    c->failures += c->failures < UINT32_MAX;
+    c->failures += c->failures < COUNT_MAX;
     c->last_status = (uint8_t)a->status;
     if (a->too_large)
         c->results_cut = c->delivered > 1 ? c->delivered / 2 : 1;
@@ -51,21 +51,21 @@ static void retry(struct engine *e, struct call *c, int64_t now, const struct en
  */
 static void restart(struct engine *e, struct call *c, int64_t now, enum status status)
 {
-    c->restarts += c->restarts < UINT32_MAX;
+    c->restarts += c->restarts < COUNT_MAX;
     c->last_status = (uint8_t)status;
     c->delivered = 0;
     call_orphan_children(e, c, now, ORPHANS_CANCEL_UNSTARTED);
     call_drop_state(e, c);
     c->generation++;
     c->results_cut = 0;
-    c->needs = e->open->number;
+    c->needs = (uint32_t)e->open->number;
     e->stats.retries++;
     wait_until(e, c, time_add(now, backoff(e, c->restarts)), MOVE_RESTARTED);
 }
 
 int engine_restart(struct engine *e, int64_t now, uint64_t id, void *token, struct error *err)
 {
-    struct call *c = map_get(&e->calls, id);
+    struct call *c = call_find(e, id);
 
     if (!c || e->failed)
         return error_set(err, CODE_NOT_FOUND, "no such live call");
@@ -83,7 +83,7 @@ int engine_restart(struct engine *e, int64_t now, uint64_t id, void *token, stru
     c->generation++;
     c->failures = c->restarts = c->results_cut = 0;
     c->last_status = STATUS_UNSPECIFIED;
-    c->needs = e->open->number;
+    c->needs = (uint32_t)e->open->number;
     call_dirty(e, c);
     ready_again(e, c, MOVE_RESTARTED_BY_HAND);
     if (token)
@@ -94,23 +94,18 @@ int engine_restart(struct engine *e, int64_t now, uint64_t id, void *token, stru
 
 static bool rename_call(struct engine *e, struct call *c, const struct engine_spec *spec)
 {
-    struct atom *function = atom_get(&e->atoms, spec->function);
-    struct atom *endpoint =
-        spec->endpoint.len ? atom_get(&e->atoms, spec->endpoint) : atom_ref(c->endpoint);
-    struct atom *version = spec->version.len ? atom_get(&e->atoms, spec->version) : NULL;
-    struct group *g = endpoint ? group_get(e, c->org, endpoint) : NULL;
+    struct target_names names = {
+        .org = atom_slice(c->target->org),
+        .function = spec->function,
+        .endpoint = spec->endpoint.len ? spec->endpoint : atom_slice(c->target->endpoint),
+        .version = spec->version,
+    };
+    struct target *t = target_get(e, &names);
 
-    if (!function || !endpoint || !g || (spec->version.len && !version))
-        return false; /* the engine has failed; what leaks here goes with its tables */
-    group_ref(g);
-    group_unref(e, c->group);
-    atom_unref(&e->atoms, c->function);
-    atom_unref(&e->atoms, c->endpoint);
-    atom_unref(&e->atoms, c->version);
-    c->group = g;
-    c->function = function;
-    c->endpoint = endpoint;
-    c->version = version;
+    if (!t)
+        return false;
+    target_unref(e, c->target);
+    c->target = t;
     return true;
 }
 
@@ -137,7 +132,7 @@ static void tail_call(struct engine *e, struct call *c, int64_t now, const struc
     if (spec->priority)
         c->priority = spec->priority;
     c->last_status = STATUS_UNSPECIFIED;
-    c->needs = e->open->number;
+    c->needs = (uint32_t)e->open->number;
     call_dirty(e, c);
     if (status_is_temporary(a->status)) {
         c->last_status = (uint8_t)a->status;
@@ -172,10 +167,10 @@ static int check_poll(const struct engine *e, const struct call *c, int64_t now,
         return error_set(why, CODE_RESOURCE_EXHAUSTED,
                          "%u calls are outstanding and %zu more were asked; the limit is %u",
                          c->outstanding, a->spec_count, e->config.outstanding_max);
-    if (c->depth + 1 > e->config.depth_max)
+    if (c->depth >= e->config.depth_max)
         return error_set(why, CODE_RESOURCE_EXHAUSTED, "calls nested deeper than the limit of %u",
                          e->config.depth_max);
-    if (e->calls.len + a->spec_count > e->config.live_max)
+    if (e->call_count + a->spec_count > e->config.live_max)
         return error_set(why, CODE_RESOURCE_EXHAUSTED, "too many live calls: the limit is %u",
                          e->config.live_max);
     for (size_t i = 0; i < a->spec_count; i++) {
@@ -209,9 +204,10 @@ static bool make_children(struct engine *e, struct call *c, int64_t now,
 static void consume(struct engine *e, struct call *c)
 {
     for (; c->delivered; c->delivered--) {
-        assert(!list_empty(&c->inbox));
-        call_take_result(e, c, LIST_ENTRY(c->inbox.next, struct call, sibling));
+        assert(c->inbox);
+        call_take_result(e, c, call_at(e, c->inbox));
     }
+    call_count_errors(e, c);
 }
 
 static void append_state(struct engine *e, struct call *c, const struct engine_answer *a)
@@ -247,11 +243,11 @@ static void refuse(struct engine *e, struct call *c, struct blob *error)
     c->has_poll_error = true;
 }
 
-static uint32_t clamp_results(const struct engine *e, int32_t n)
+static uint16_t clamp_results(const struct engine *e, int32_t n)
 {
     if (n < 1)
         return 1;
-    return (uint32_t)n > e->config.results_max ? e->config.results_max : (uint32_t)n;
+    return (uint16_t)((uint32_t)n > e->config.results_max ? e->config.results_max : (uint32_t)n);
 }
 
 /* Where a poll whose record is complete leads: on at once, or to sleep. */
@@ -262,7 +258,7 @@ static void suspend(struct engine *e, struct call *c, int64_t now, const struct 
     bool at_once = c->has_poll_error || a->max_wait_ns == 0 || (nothing && a->max_wait_ns < 0);
 
     if (at_once && !progress) {
-        c->failures += c->failures < UINT32_MAX;
+        c->failures += c->failures < COUNT_MAX;
         wait_until(e, c, time_add(now, backoff(e, c->failures)), MOVE_POLLED_IDLY);
         return;
     }
@@ -340,7 +336,7 @@ static void poll(struct engine *e, struct call *c, int64_t now, const struct eng
     c->min_results = clamp_results(e, a->min_results);
     c->max_results = clamp_results(e, a->max_results);
     c->wake_on_error = a->wake_on_error;
-    c->needs = e->open->number;
+    c->needs = (uint32_t)e->open->number;
     call_dirty(e, c);
     if (!error)
         code = check_poll(e, c, now, a, &why);
@@ -362,7 +358,7 @@ static void poll(struct engine *e, struct call *c, int64_t now, const struct eng
 
 void engine_compact(struct engine *e, uint64_t call, uint64_t attempt, struct blob *state)
 {
-    struct call *c = map_get(&e->calls, call);
+    struct call *c = call_find(e, call);
 
     if (e->failed || !c || c->state != CALL_RUNNING || c->attempt != attempt || !c->state_chunks)
         return;
@@ -405,7 +401,7 @@ static void take_answer(struct engine *e, struct call *c, int64_t now,
 
 void engine_answer(struct engine *e, int64_t now, const struct engine_answer *a)
 {
-    struct call *c = map_get(&e->calls, a->call);
+    struct call *c = call_find(e, a->call);
     struct group *g;
     bool current;
 

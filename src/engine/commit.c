@@ -12,8 +12,6 @@
 int commit_init(struct commit *k)
 {
     batch_init(&k->batch);
-    list_init(&k->ready);
-    list_init(&k->ended);
     return CODE_OK;
 }
 
@@ -38,7 +36,7 @@ bool commit_reserve(struct commit *k, size_t dirty, size_t accepted)
 {
     if (k->dirty_len + dirty > k->dirty_cap) {
         size_t cap = 2 * (k->dirty_len + dirty) + 16;
-        struct call **grown = realloc(k->dirty, cap * sizeof *grown);
+        uint64_t *grown = realloc(k->dirty, cap * sizeof *grown);
 
         if (!grown)
             return false;
@@ -68,22 +66,19 @@ void commit_accept(struct engine *e, void *token)
 
 void call_dirty(struct engine *e, struct call *c)
 {
-    if (c->dirty != DIRTY_NONE)
+    if (c->dirty)
         return;
     if (!commit_reserve(e->open, 1, 0)) {
         engine_fail(e);
         return;
     }
-    c->dirty = e->open->dirty_len;
-    e->open->dirty[e->open->dirty_len++] = c;
+    c->dirty = true;
+    e->open->dirty[e->open->dirty_len++] = c->id;
 }
 
 void call_unstore(struct engine *e, struct call *c)
 {
-    if (c->dirty != DIRTY_NONE) {
-        e->open->dirty[c->dirty] = NULL;
-        c->dirty = DIRTY_NONE;
-    }
+    c->dirty = false;
     if (c->stored)
         engine_delete(e, TABLE_CALL, c->id, 0);
     c->stored = false;
@@ -151,11 +146,11 @@ static void write_dirty(struct engine *e, struct commit *k)
     struct engine_row row;
 
     for (uint32_t i = 0; i < k->dirty_len; i++) {
-        struct call *c = k->dirty[i];
+        struct call *c = call_find(e, k->dirty[i]);
 
-        if (!c)
+        if (!c || !c->dirty)
             continue;
-        c->dirty = DIRTY_NONE;
+        c->dirty = false;
         c->stored = true;
         call_row(c, &row);
         if (row.state == CALL_RUNNING) /* an attempt in flight is not recorded */
@@ -176,7 +171,7 @@ const struct batch *engine_batch(struct engine *e)
     if (e->flight || e->failed)
         return NULL;
     if (!k->batch.count && !k->dirty_len && !k->accepted_len) {
-        assert(list_empty(&k->ready) && list_empty(&k->ended));
+        assert(!k->ready && !k->ended);
         return NULL;
     }
     write_dirty(e, k);
@@ -191,7 +186,7 @@ const struct batch *engine_batch(struct engine *e)
 void engine_committed(struct engine *e, int64_t now)
 {
     struct commit *k = e->flight;
-    struct list *it;
+    struct call *c;
 
     assert(k);
     (void)now;
@@ -202,14 +197,12 @@ void engine_committed(struct engine *e, int64_t now)
             engine_emit(e,
                         &(struct engine_effect){.kind = ENGINE_ACCEPTED, .token = k->accepted[i]});
     k->accepted_len = 0;
-    while ((it = list_pop(&k->ended))) {
-        struct call *c = LIST_ENTRY(it, struct call, queue);
-
+    while ((c = ring_pop(e, &k->ended, RING_QUEUE))) {
         engine_emit(e, &(struct engine_effect){.kind = ENGINE_DONE, .call = c->id});
         call_settle(e, c);
     }
-    while ((it = list_pop(&k->ready)))
-        call_enqueue(e, LIST_ENTRY(it, struct call, queue));
+    while ((c = ring_pop(e, &k->ready, RING_QUEUE)))
+        call_enqueue(e, c);
     batch_reset(&k->batch);
     engine_pump(e);
 }

@@ -63,24 +63,23 @@ void call_finish(struct engine *e, struct call *c, int64_t now, enum status stat
                                                .generation = c->generation,
                                                .attempt = c->attempt});
     call_dequeue(e, c);
-    heap_remove(&e->timers, &c->timer);
+    call_stop_timer(e, c);
     c->delivered = 0;
     call_orphan_children(e, c, now, good ? ORPHANS_LEAVE : ORPHANS_CANCEL_UNSTARTED);
     call_drop_state(e, c);
-    c->due = TIME_NEVER;
-    c->status = (uint8_t)status;
-    c->end = (uint8_t)end;
+    c->status = (uint8_t)status & 15;
+    c->end = (uint8_t)end & 3;
     c->done = now;
     c->finish = e->next_finish++;
     c->failed = !good || error;
-    c->result_len = blob_slice(output).len + blob_slice(error).len;
+    c->result_len = (uint32_t)(blob_slice(output).len + blob_slice(error).len);
     call_move(e, c, end_move(end));
     put_end(e, c, output, error);
     if (c->parent)
         call_dirty(e, c);
     else
         call_unstore(e, c);
-    list_append(&e->open->ended, &c->queue);
+    ring_append(e, &e->open->ended, c, RING_QUEUE);
     e->stats.finished++;
     e->stats.expired += end == END_EXPIRED;
     e->stats.cancelled += end == END_CANCELLED;
@@ -89,8 +88,8 @@ void call_finish(struct engine *e, struct call *c, int64_t now, enum status stat
 /* Lets go of one undone child, or one whose end is not durable yet. */
 static void orphan(struct engine *e, struct call *parent, struct call *child)
 {
-    list_remove(&child->sibling);
-    child->parent = NULL;
+    ring_remove(e, &parent->children, child, RING_SIBLING);
+    child->parent = 0;
     parent->outstanding--;
     if (child->state == CALL_DONE)
         call_unstore(e, child); /* nobody will take the result */
@@ -98,24 +97,34 @@ static void orphan(struct engine *e, struct call *parent, struct call *child)
 
 void call_take_result(struct engine *e, struct call *c, struct call *child)
 {
-    assert(child->parent == c && c->inbox_count > 0);
-    child->parent = NULL;
+    assert(child->parent == c->self && c->inbox_count > 0);
+    ring_remove(e, &c->inbox, child, RING_SIBLING);
+    child->parent = 0;
     c->inbox_count--;
-    c->inbox_errors -= child->failed;
     call_forget(e, child);
+}
+
+void call_count_errors(struct engine *e, struct call *c)
+{
+    struct call *child = c->inbox_error ? call_at(e, c->inbox) : NULL;
+
+    while (child && !child->failed)
+        child = ring_after(e, c->inbox, child, RING_SIBLING);
+    c->inbox_error = child != NULL;
 }
 
 static void drop_inbox(struct engine *e, struct call *c)
 {
-    while (!list_empty(&c->inbox))
-        call_take_result(e, c, LIST_ENTRY(c->inbox.next, struct call, sibling));
+    while (c->inbox)
+        call_take_result(e, c, call_at(e, c->inbox));
+    c->inbox_error = false;
 }
 
 void call_orphan_children(struct engine *e, struct call *c, int64_t now, enum orphans what)
 {
     drop_inbox(e, c);
-    LIST_FOR_EACH (it, tmp, &c->children) {
-        struct call *child = LIST_ENTRY(it, struct call, sibling);
+    while (c->children) {
+        struct call *child = call_at(e, c->children);
         bool started = child->attempts > 0 || child->state == CALL_RUNNING;
 
         orphan(e, c, child);
@@ -125,27 +134,26 @@ void call_orphan_children(struct engine *e, struct call *c, int64_t now, enum or
 }
 
 /* Ends one call; its live children are moved to the work list instead of being left. */
-static void cancel_one(struct engine *e, struct call *c, int64_t now, struct list *work)
+static void cancel_one(struct engine *e, struct call *c, int64_t now, uint32_t *work)
 {
-    LIST_FOR_EACH (it, tmp, &c->children) {
-        struct call *child = LIST_ENTRY(it, struct call, sibling);
+    while (c->children) {
+        struct call *child = call_at(e, c->children);
 
         orphan(e, c, child);
         if (child->state != CALL_DONE)
-            list_append(work, &child->sibling);
+            ring_append(e, work, child, RING_SIBLING);
     }
     call_finish(e, c, now, STATUS_PERMANENT_ERROR, END_CANCELLED, NULL, NULL);
 }
 
 void call_cancel_tree(struct engine *e, struct call *c, int64_t now)
 {
-    struct list work;
-    struct list *it;
+    uint32_t work = 0;
 
-    list_init(&work);
-    cancel_one(e, c, now, &work);
-    while ((it = list_pop(&work)))
-        cancel_one(e, LIST_ENTRY(it, struct call, sibling), now, &work);
+    do {
+        cancel_one(e, c, now, &work);
+        c = ring_pop(e, &work, RING_SIBLING);
+    } while (c);
 }
 
 static int by_number(const void *a, const void *b)
@@ -165,6 +173,7 @@ uint32_t call_give_up(struct engine *e, struct call *c, int64_t now, const uint6
 {
     uint64_t *sorted = count ? malloc(count * sizeof *sorted) : NULL;
     uint32_t before = c->outstanding + c->inbox_count;
+    struct call *child, *next;
 
     if (!count)
         return 0;
@@ -174,15 +183,14 @@ uint32_t call_give_up(struct engine *e, struct call *c, int64_t now, const uint6
     }
     memcpy(sorted, ids, count * sizeof *sorted);
     qsort(sorted, count, sizeof *sorted, by_number);
-    LIST_FOR_EACH (it, tmp, &c->inbox) {
-        struct call *child = LIST_ENTRY(it, struct call, sibling);
-
+    for (child = call_at(e, c->inbox); child; child = next) {
+        next = ring_after(e, c->inbox, child, RING_SIBLING);
         if (is_among(child, sorted, count))
             call_take_result(e, c, child);
     }
-    LIST_FOR_EACH (it, tmp, &c->children) {
-        struct call *child = LIST_ENTRY(it, struct call, sibling);
-
+    call_count_errors(e, c);
+    for (child = call_at(e, c->children); child; child = next) {
+        next = ring_after(e, c->children, child, RING_SIBLING);
         if (!is_among(child, sorted, count))
             continue;
         orphan(e, c, child);
@@ -196,7 +204,7 @@ uint32_t call_give_up(struct engine *e, struct call *c, int64_t now, const uint6
 bool call_has_enough(const struct call *c)
 {
     return c->inbox_count >= c->min_results || c->outstanding == 0 ||
-           (c->wake_on_error && c->inbox_errors > 0);
+           (c->wake_on_error && c->inbox_error);
 }
 
 /* A suspended parent goes on when it has enough, or when nothing more can come. */
@@ -212,17 +220,17 @@ void call_wake(struct engine *e, struct call *c)
 
 void call_settle(struct engine *e, struct call *c)
 {
-    struct call *parent = c->parent;
+    struct call *parent = call_at(e, c->parent);
 
     if (!parent) {
         call_forget(e, c);
         return;
     }
     assert(parent->state != CALL_DONE && parent->generation == c->parent_generation);
-    list_remove(&c->sibling);
+    ring_remove(e, &parent->children, c, RING_SIBLING);
     parent->outstanding--;
-    list_append(&parent->inbox, &c->sibling);
+    ring_append(e, &parent->inbox, c, RING_SIBLING);
     parent->inbox_count++;
-    parent->inbox_errors += c->failed;
+    parent->inbox_error |= c->failed;
     call_wake(e, parent);
 }

@@ -7,14 +7,8 @@
 
 #include "engine/internal.h"
 
-#define POOL_CHUNK   64
 #define IDS_RESERVED 65536
 #define SCRATCH_MAX  (64u << 20)
-
-struct pool_chunk {
-    struct list link;
-    struct call calls[POOL_CHUNK];
-};
 
 /* --- life ------------------------------------------------------------------------------------- */
 
@@ -40,6 +34,10 @@ static struct engine_config with_defaults(struct engine_config c)
     DEFAULT(state_max, 8000000);
     DEFAULT(window_start, 16);
     DEFAULT(window_max, 1024);
+    if (c.results_max > UINT16_MAX) /* as the records have it */
+        c.results_max = UINT16_MAX;
+    if (c.depth_max > UINT16_MAX)
+        c.depth_max = UINT16_MAX;
     if (c.window_start > c.window_max)
         c.window_start = c.window_max;
     return c;
@@ -58,13 +56,10 @@ int engine_create(struct engine **engine, const struct engine_config *config, st
         return error_memory(err);
     }
     rand_seed(&e->rand, config->seed);
-    map_init(&e->calls);
-    heap_init(&e->timers);
     atoms_init(&e->atoms);
+    map_init(&e->target_by_key);
     map_init(&e->group_by_key);
     list_init(&e->turns_free);
-    list_init(&e->pool_free);
-    list_init(&e->pool_chunks);
     list_init(&e->runnable);
     buf_init(&e->scratch, SCRATCH_MAX);
     commit_init(&e->commits[0]);
@@ -88,14 +83,11 @@ void engine_destroy(struct engine *e)
     }
     turns_free_spare(e);
     free(e->groups);
-    LIST_FOR_EACH (it, tmp, &e->pool_chunks) {
-        free(LIST_ENTRY(it, struct pool_chunk, link));
-    }
+    records_free(e);
+    targets_free(e);
     commit_free(&e->commits[0]);
     commit_free(&e->commits[1]);
-    map_free(&e->calls);
     map_free(&e->group_by_key);
-    heap_free(&e->timers);
     atoms_free(&e->atoms);
     buf_free(&e->scratch);
     free(e->effects);
@@ -112,58 +104,19 @@ void engine_set_reject(struct engine *e, struct blob *(*reject)(void *arg, const
 
 /* --- records ---------------------------------------------------------------------------------- */
 
-struct call *call_new(struct engine *e)
-{
-    struct list *free_one = list_pop(&e->pool_free);
-    struct call *c;
-
-    if (!free_one) {
-        struct pool_chunk *chunk = malloc(sizeof *chunk);
-
-        if (!chunk)
-            return NULL;
-        list_append(&e->pool_chunks, &chunk->link);
-        for (int i = 0; i < POOL_CHUNK; i++)
-            list_append(&e->pool_free, &chunk->calls[i].queue);
-        free_one = list_pop(&e->pool_free);
-    }
-    c = LIST_ENTRY(free_one, struct call, queue);
-    memset(c, 0, sizeof *c);
-    list_init(&c->sibling);
-    list_init(&c->children);
-    list_init(&c->inbox);
-    list_init(&c->queue);
-    heap_node_init(&c->timer);
-    c->dirty = DIRTY_NONE;
-    c->due = TIME_NEVER;
-    c->state = CALL_STATES;
-    return c;
-}
-
-static void call_free(struct engine *e, struct call *c)
-{
-    atom_unref(&e->atoms, c->org);
-    atom_unref(&e->atoms, c->function);
-    atom_unref(&e->atoms, c->endpoint);
-    atom_unref(&e->atoms, c->version);
-    if (c->group)
-        group_unref(e, c->group);
-    list_append(&e->pool_free, &c->queue);
-}
-
 void call_forget(struct engine *e, struct call *c)
 {
-    assert(list_empty(&c->children) && list_empty(&c->inbox) && c->state == CALL_DONE);
-    list_remove(&c->sibling);
-    list_remove(&c->queue);
+    assert(c->state == CALL_DONE && !c->parent);
     call_unstore(e, c);
-    map_remove(&e->calls, c->id);
+    call_delete(e, c);
     e->by_state[CALL_DONE]--;
     call_free(e, c);
 }
 
 void call_row(const struct call *c, struct engine_row *row)
 {
+    bool done = c->state == CALL_DONE;
+
     *row = (struct engine_row){
         .id = c->id,
         .parent = c->depth ? c->parent_id : 0,
@@ -173,13 +126,13 @@ void call_row(const struct call *c, struct engine_row *row)
         .generation = c->generation,
         .parent_generation = c->parent_generation,
         .depth = c->depth,
-        .org = atom_slice(c->org),
-        .function = atom_slice(c->function),
-        .endpoint = atom_slice(c->endpoint),
-        .version = atom_slice(c->version),
+        .org = atom_slice(c->target->org),
+        .function = atom_slice(c->target->function),
+        .endpoint = atom_slice(c->target->endpoint),
+        .version = atom_slice(c->target->version),
         .created = c->created,
         .expires = c->expires,
-        .due = c->due,
+        .due = done || c->state == CALL_RUNNING ? TIME_NEVER : c->due,
         .state = c->state,
         .fresh = c->fresh,
         .has_input = c->has_input,
@@ -195,29 +148,24 @@ void call_row(const struct call *c, struct engine_row *row)
         .outstanding = c->outstanding,
         .state_arm = c->state_arm,
         .state_chunks = c->state_chunks,
-        .state_hash = c->state_hash,
-        .state_len = c->state_len,
-        .finish = c->finish,
-        .result_len = c->result_len,
+        .state_hash = done ? 0 : c->state_hash,
+        .state_len = done ? 0 : c->state_len,
+        .finish = done ? c->finish : 0,
+        .result_len = done ? c->result_len : 0,
         .status = c->status,
         .end = c->end,
-        .done = c->done,
+        .done = done ? c->done : 0,
         .priority = c->priority,
         .wake_on_error = c->wake_on_error,
         .failed = c->failed,
     };
 }
 
-void call_set_timer(struct engine *e, struct call *c)
-{
-    heap_set(&e->timers, &c->timer, c->due < c->expires ? c->due : c->expires);
-}
-
 bool engine_reserve(struct engine *e, size_t calls)
 {
     uint64_t end = e->next_id + calls;
 
-    if (!map_reserve(&e->calls, (uint32_t)calls) || !heap_reserve(&e->timers, (uint32_t)calls) ||
+    if (!calls_reserve(e, calls) || !timers_reserve(e, calls) ||
         !batch_reserve(&e->open->batch, calls + 1) || !commit_reserve(e->open, calls, 1))
         return false;
     if (end > e->reserved_id) {
@@ -233,21 +181,18 @@ bool engine_reserve(struct engine *e, size_t calls)
     return true;
 }
 
-static bool call_name(struct engine *e, struct call *c, const struct engine_spec *spec,
-                      struct call *parent, struct slice org)
+static struct target *target_of(struct engine *e, const struct engine_spec *spec,
+                                const struct call *parent, struct slice org)
 {
-    c->org = parent ? atom_ref(parent->org) : atom_get(&e->atoms, org);
-    c->function = atom_get(&e->atoms, spec->function);
-    c->endpoint = parent && !spec->endpoint.len ? atom_ref(parent->endpoint)
-                                                : atom_get(&e->atoms, spec->endpoint);
-    c->version = spec->version.len ? atom_get(&e->atoms, spec->version) : NULL;
-    if (!c->org || !c->function || !c->endpoint || (spec->version.len && !c->version))
-        return false;
-    c->group = group_get(e, c->org, c->endpoint);
-    if (!c->group)
-        return false;
-    group_ref(c->group);
-    return true;
+    struct target_names names = {
+        .org = parent ? atom_slice(parent->target->org) : org,
+        .function = spec->function,
+        .endpoint =
+            parent && !spec->endpoint.len ? atom_slice(parent->target->endpoint) : spec->endpoint,
+        .version = spec->version,
+    };
+
+    return target_get(e, &names);
 }
 
 int64_t spec_expires(const struct engine *e, int64_t now, const struct engine_spec *spec,
@@ -282,7 +227,8 @@ struct call *call_create(struct engine *e, int64_t now, const struct engine_spec
 
     if (!c)
         return NULL;
-    if (!call_name(e, c, spec, parent, org)) {
+    c->target = target_of(e, spec, parent, org);
+    if (!c->target) {
         call_free(e, c);
         return NULL;
     }
@@ -297,11 +243,11 @@ struct call *call_create(struct engine *e, int64_t now, const struct engine_spec
     c->has_input = spec->input != NULL;
     c->parent_id = spec->retry_of;
     if (parent) {
-        c->parent = parent;
+        c->parent = parent->self;
         c->parent_id = parent->id;
         c->parent_generation = parent->generation;
         c->root_id = parent->root_id;
-        c->depth = parent->depth + 1;
+        c->depth = (uint16_t)(parent->depth + 1);
         c->correlation_id = spec->correlation_id;
     }
     return c;
@@ -309,15 +255,16 @@ struct call *call_create(struct engine *e, int64_t now, const struct engine_spec
 
 void call_admit(struct engine *e, struct call *c)
 {
+    struct call *parent = call_at(e, c->parent);
+
     c->id = e->next_id++;
     if (!c->root_id)
         c->root_id = c->id;
-    c->needs = e->open->number;
-    if (!map_set(&e->calls, c->id, c))
-        engine_fail(e); /* not after engine_reserve */
-    if (c->parent) {
-        list_append(&c->parent->children, &c->sibling);
-        c->parent->outstanding++;
+    c->needs = (uint32_t)e->open->number;
+    call_insert(e, c);
+    if (parent) {
+        ring_append(e, &parent->children, c, RING_SIBLING);
+        parent->outstanding++;
     }
     call_move(e, c, c->due == TIME_NEVER ? MOVE_CREATED : MOVE_CREATED_LATER);
     call_set_timer(e, c);
@@ -361,29 +308,25 @@ int engine_dispatch(struct engine *e, int64_t now, struct slice org,
                     const struct engine_spec *specs, size_t count, void *token, uint64_t *first_id,
                     struct error *err)
 {
-    struct list made;
-    struct list *it;
+    uint32_t made = 0;
+    struct call *c;
     int code = check_dispatch(e, now, specs, count, err);
 
     if (code)
         return code;
     if (!engine_reserve(e, count))
         return error_memory(err);
-    list_init(&made);
     for (size_t i = 0; i < count; i++) {
-        struct call *c = call_create(e, now, &specs[i], NULL, org);
-
+        c = call_create(e, now, &specs[i], NULL, org);
         if (!c) {
-            while ((it = list_pop(&made)))
-                call_free(e, LIST_ENTRY(it, struct call, queue));
+            while ((c = ring_pop(e, &made, RING_QUEUE)))
+                call_free(e, c);
             return error_memory(err);
         }
-        list_append(&made, &c->queue);
+        ring_append(e, &made, c, RING_QUEUE);
     }
     *first_id = e->next_id;
-    for (size_t i = 0; (it = list_pop(&made)); i++) {
-        struct call *c = LIST_ENTRY(it, struct call, queue);
-
+    for (size_t i = 0; (c = ring_pop(e, &made, RING_QUEUE)); i++) {
         call_admit(e, c);
         if (specs[i].input)
             engine_put(e, TABLE_PAYLOAD, c->id, PAYLOAD_INPUT, specs[i].input);
@@ -395,7 +338,7 @@ int engine_dispatch(struct engine *e, int64_t now, struct slice org,
 
 int engine_cancel(struct engine *e, int64_t now, uint64_t id, void *token, struct error *err)
 {
-    struct call *c = map_get(&e->calls, id);
+    struct call *c = call_find(e, id);
 
     if (!c || e->failed)
         return error_set(err, CODE_NOT_FOUND, "no such live call");
@@ -423,25 +366,25 @@ static void call_due(struct engine *e, struct call *c, int64_t now)
 
 void engine_tick(struct engine *e, int64_t now)
 {
-    struct heap_node *n;
+    struct call *c;
 
-    while (!e->failed && (n = heap_min(&e->timers)) && n->key <= now)
-        call_due(e, LIST_ENTRY(n, struct call, timer), now);
+    while (!e->failed && (c = timers_first(e)) && timer_key(e, c) <= now)
+        call_due(e, c, now);
     engine_pump(e);
 }
 
 int64_t engine_next_due(const struct engine *e)
 {
-    struct heap_node *n = heap_min(&e->timers);
+    const struct call *c = timers_first(e);
 
-    return n ? n->key : TIME_NEVER;
+    return c ? timer_key(e, c) : TIME_NEVER;
 }
 
 /* --- looking ---------------------------------------------------------------------------------- */
 
 bool engine_find(const struct engine *e, uint64_t id, struct engine_row *row)
 {
-    struct call *c = map_get(&e->calls, id);
+    struct call *c = call_find(e, id);
 
     if (!c)
         return false;
@@ -451,8 +394,8 @@ bool engine_find(const struct engine *e, uint64_t id, struct engine_row *row)
 
 bool engine_run_info(struct engine *e, uint64_t id, uint64_t attempt, struct engine_run *run)
 {
-    struct call *c = map_get(&e->calls, id);
-    struct list *it;
+    struct call *c = call_find(e, id);
+    struct call *child;
 
     if (!c || c->state != CALL_RUNNING || c->attempt != attempt)
         return false;
@@ -463,9 +406,11 @@ bool engine_run_info(struct engine *e, uint64_t id, uint64_t attempt, struct eng
         .result_count = c->delivered,
     };
     call_row(c, &run->row);
-    it = c->inbox.next;
-    for (uint32_t i = 0; i < c->delivered; i++, it = it->next)
-        e->results[i] = LIST_ENTRY(it, struct call, sibling)->id;
+    child = call_at(e, c->inbox);
+    for (uint32_t i = 0; i < c->delivered; i++) {
+        e->results[i] = child->id;
+        child = ring_after(e, c->inbox, child, RING_SIBLING);
+    }
     return true;
 }
 

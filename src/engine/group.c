@@ -149,45 +149,62 @@ void group_feedback(struct engine *e, struct group *g, int64_t now, const struct
     g->last_decrease = now;
 }
 
+/* The commit that the call needs, while it is not confirmed; else NULL. Numbers are compared by
+ * their low bits: one that is 2^32 commits old could be held once more, which does no harm. */
+static struct commit *holder(const struct engine *e, const struct call *c)
+{
+    if (c->needs == (uint32_t)e->open->number)
+        return e->open;
+    return e->flight && c->needs == (uint32_t)e->flight->number ? e->flight : NULL;
+}
+
+bool call_is_held(const struct engine *e, const struct call *c)
+{
+    return holder(e, c) != NULL;
+}
+
 void call_enqueue(struct engine *e, struct call *c)
 {
-    assert(c->state == CALL_READY && list_empty(&c->queue));
-    if (c->needs > e->confirmed) {
-        struct commit *k = c->needs == e->open->number ? e->open : e->flight;
+    struct commit *k = holder(e, c);
+    struct group *g = c->target->group;
 
-        assert(k && k->number == c->needs);
-        list_append(&k->ready, &c->queue);
+    assert(c->state == CALL_READY && !c->queue.next);
+    if (k) {
+        ring_append(e, &k->ready, c, RING_QUEUE);
         return;
     }
     turn_add(e, c);
-    if (list_empty(&c->group->runnable))
-        list_append(&e->runnable, &c->group->runnable);
+    if (list_empty(&g->runnable))
+        list_append(&e->runnable, &g->runnable);
 }
 
 void call_dequeue(struct engine *e, struct call *c)
 {
-    if (c->state != CALL_READY || list_empty(&c->queue)) /* empty: there was no memory for it */
+    struct commit *k = holder(e, c);
+
+    if (c->state != CALL_READY || !c->queue.next) /* there may have been no memory for it */
         return;
-    if (c->needs > e->confirmed)
-        list_remove(&c->queue);
+    if (k)
+        ring_remove(e, &k->ready, c, RING_QUEUE);
     else
         turn_remove(e, c, false);
-    if (!c->group->ready)
-        list_remove(&c->group->runnable);
+    if (!c->target->group->ready)
+        list_remove(&c->target->group->runnable);
 }
 
 /* How much of the inbox goes with the next run. */
 static uint32_t results_to_deliver(const struct engine *e, const struct call *c)
 {
     uint32_t most = c->max_results, n = 0;
+    struct call *child = call_at(e, c->inbox);
     uint64_t bytes = 0;
 
     if (c->fresh)
         return 0;
     if (c->results_cut && c->results_cut < most)
         most = c->results_cut;
-    for (struct list *it = c->inbox.next; it != &c->inbox && n < most; it = it->next, n++) {
-        bytes += LIST_ENTRY(it, struct call, sibling)->result_len;
+    for (; child && n < most; child = ring_after(e, c->inbox, child, RING_SIBLING), n++) {
+        bytes += child->result_len;
         if (n > 0 && bytes > e->config.results_bytes_max)
             break;
     }
@@ -196,11 +213,11 @@ static uint32_t results_to_deliver(const struct engine *e, const struct call *c)
 
 static void issue(struct engine *e, struct group *g, struct call *c)
 {
-    assert(c->needs <= e->confirmed);
+    assert(!call_is_held(e, c));
     turn_remove(e, c, true);
-    c->attempt = e->config.incarnation << 44 | ++e->next_attempt;
-    c->delivered = results_to_deliver(e, c);
+    c->delivered = (uint16_t)results_to_deliver(e, c);
     call_move(e, c, MOVE_ISSUED);
+    c->attempt = e->config.incarnation << 44 | ++e->next_attempt;
     g->in_flight++;
     e->stats.attempts++;
     engine_emit(e, &(struct engine_effect){.kind = ENGINE_RUN,
@@ -218,7 +235,7 @@ void engine_pump(struct engine *e)
         struct group *g = LIST_ENTRY(it, struct group, runnable);
 
         while (g->ready && g->in_flight < (uint32_t)g->window && !e->failed)
-            issue(e, g, turn_next(g));
+            issue(e, g, turn_next(e, g));
         if (!g->ready)
             list_remove(&g->runnable);
     }

@@ -2,7 +2,7 @@
 /*
  * What the engine's files share. A newcomer's order: state.c (the moves of a call), engine.c
  * (events other than answers), answer.c (how runs end), group.c (who runs next), commit.c (what
- * becomes durable, and what waits for it), load.c, row.c.
+ * becomes durable, and what waits for it), load.c, row.c; record.c for how records are kept.
  */
 #ifndef ENGINE_INTERNAL_H
 #define ENGINE_INTERNAL_H
@@ -15,7 +15,6 @@
 #include "base/rand.h"
 #include "engine/engine.h"
 
-#define DIRTY_NONE UINT32_MAX
 /* Of a state; the orchestrator compacts long before (engine_compact). */
 #define STATE_CHUNKS_MAX 255
 
@@ -27,54 +26,91 @@ struct group {
     uint32_t ready;       /* how many they are */
     struct list runnable; /* in engine.runnable while some are */
     uint32_t index;       /* in engine.groups; the handle in effects and answers */
-    uint32_t refs;        /* calls that name it */
+    uint32_t refs;        /* targets that name it */
     uint32_t in_flight;
     double window;
     bool decreased; /* ever: growth is then one a window, not a doubling */
     int64_t last_decrease;
 };
 
-struct call {
-    uint64_t id, parent_id, root_id, correlation_id; /* parent_id, of a root: retry_of */
-    struct call *parent;                             /* who waits for the result; NULL: nobody */
-    struct list sibling;    /* in parent->children, or, done and durable, in parent->inbox */
-    struct list children;   /* not done, or their end not durable */
-    struct list inbox;      /* ends to be delivered, in the order they became durable */
-    struct list queue;      /* in a turn of its group, commit.ready, commit.ended, or none */
-    struct heap_node timer; /* at the earlier of `expires` and `due`; none once done */
+/* What calls have in common that go to the same function. */
+struct target {
+    struct atom *key; /* of the four names */
     struct atom *org, *function, *endpoint, *version;
     struct group *group;
-    int64_t created, expires, due;
-    uint64_t attempt; /* the current run's while RUNNING */
-    uint64_t attempts;
-    uint64_t needs; /* the commit that must be confirmed before it runs */
-    uint64_t state_hash, state_len;
-    uint64_t finish, result_len;
-    int64_t done;
-    uint32_t generation, parent_generation, depth;
-    uint32_t failures, restarts, resumes;
-    uint32_t min_results, max_results;
-    uint32_t outstanding; /* children that may still bring a result: those in `children` */
-    uint32_t inbox_count, inbox_errors;
-    uint32_t delivered;   /* of the inbox, with the current run */
-    uint32_t results_cut; /* after a 413: no more results than this in one resume; 0: no cut */
-    uint32_t state_chunks;
-    uint32_t dirty; /* index in commit.dirty of the open commit, or DIRTY_NONE */
-    int32_t priority;
-    uint8_t state, status, last_status, end, state_arm;
-    bool fresh, has_input, has_poll_error, poll_timer, wake_on_error;
-    bool failed; /* done, with an error for the parent */
-    bool stored; /* its row is in the store, or in a batch on its way there */
+    uint32_t refs;
 };
+
+struct target_names {
+    struct slice org, function, endpoint, version;
+};
+
+/* A place in a ring of records, by their indices; next 0: in none. */
+struct link {
+    uint32_t next, prev;
+};
+
+/*
+ * The record of a call. There may be millions, most of them asleep: each byte counts, and
+ * bench/suspended counts them. What a call that is done needs lies where it had what it needed
+ * while it was live.
+ */
+struct call {
+    uint64_t id, parent_id, root_id, correlation_id; /* parent_id, of a root: retry_of */
+    int64_t created, expires;
+    union {
+        int64_t due;      /* WAITING, SUSPENDED; READY: TIME_NEVER */
+        uint64_t attempt; /* RUNNING: the current run's */
+        int64_t done;     /* DONE: when */
+    };
+    union {
+        uint64_t state_hash;
+        uint64_t finish; /* DONE */
+    };
+    struct target *target;
+    struct link sibling;  /* in parent->children, or, done and durable, in parent->inbox */
+    struct link queue;    /* in a turn of its group, commit.ready, commit.ended, or none */
+    uint32_t self;        /* its own index */
+    uint32_t chain;       /* the next one in its bucket, or in the list of free records */
+    uint32_t timer;       /* its slot, at the earlier of `expires` and `due`; 0 once done */
+    uint32_t parent;      /* who waits for the result; 0: nobody */
+    uint32_t children;    /* not done, or their end not durable */
+    uint32_t inbox;       /* ends to be delivered, in the order they became durable */
+    uint32_t outstanding; /* children that may still bring a result: those in `children` */
+    uint32_t inbox_count;
+    union {
+        uint32_t state_len;
+        uint32_t result_len; /* DONE */
+    };
+    uint32_t needs; /* the commit that must be confirmed before it runs: its number's low bits */
+    uint32_t generation, parent_generation;
+    uint32_t attempts, resumes;
+    int32_t priority;
+    uint16_t depth;
+    uint16_t failures, restarts; /* no more than COUNT_MAX */
+    uint16_t min_results, max_results;
+    uint16_t delivered;   /* of the inbox, with the current run */
+    uint16_t results_cut; /* after a 413: no more results than this in one resume; 0: no cut */
+    uint8_t state_chunks, state_arm;
+    uint8_t state : 3, end : 2;
+    uint8_t status : 4, last_status : 4;
+    bool fresh : 1, has_input : 1, has_poll_error : 1, poll_timer : 1, wake_on_error : 1;
+    bool inbox_error : 1; /* one in the inbox has failed */
+    bool failed : 1;      /* done, with an error for the parent */
+    bool stored : 1;      /* its row is in the store, or in a batch on its way there */
+    bool dirty : 1;       /* in commit.dirty of the open commit */
+};
+
+#define COUNT_MAX UINT16_MAX
 
 /* A batch and what is held until it is confirmed. */
 struct commit {
     uint64_t number;
     struct batch batch;
-    struct list ready; /* calls to be queued */
-    struct list ended; /* calls whose end becomes durable */
-    struct call **dirty;
-    uint32_t dirty_len, dirty_cap; /* slots may be NULL: a call that went away */
+    uint32_t ready;  /* a ring: calls to be queued */
+    uint32_t ended;  /* calls whose end becomes durable */
+    uint64_t *dirty; /* ids; one may be there twice, or have gone */
+    uint32_t dirty_len, dirty_cap;
     void **accepted;
     uint32_t accepted_len, accepted_cap;
 };
@@ -84,12 +120,15 @@ struct engine {
     struct rand rand;
     bool failed, hold;
 
-    struct map calls; /* id to struct call */
-    struct heap timers;
+    struct call_chunk **chunks; /* the records: record.c */
+    uint32_t chunk_count, chunk_cap;
+    uint32_t pool_free; /* by call.chain */
+    uint32_t *buckets, bucket_count, call_count;
+    struct timer_slot *timers;
+    uint32_t timer_count, timer_cap;
     struct atoms atoms;
-    struct list turns_free; /* of struct turn */
-    struct list pool_free;  /* of struct call, by call.queue */
-    struct list pool_chunks;
+    struct map target_by_key; /* the key atom's address to struct target */
+    struct list turns_free;   /* of struct turn */
 
     struct group **groups; /* by index; NULL: free */
     uint32_t groups_len, groups_cap, groups_used;
@@ -103,6 +142,7 @@ struct engine {
     struct engine_effect *effects;                   /* a ring */
     uint32_t effects_head, effects_len, effects_cap; /* cap is a power of two */
 
+    uint64_t last_loaded;          /* ids only grow, within a load */
     uint64_t next_id, reserved_id; /* ids below reserved_id are covered by META_NEXT_ID */
     uint64_t next_finish, next_attempt;
     uint64_t *results; /* scratch of engine_run_info */
@@ -146,16 +186,54 @@ enum move {
 
 void call_move(struct engine *e, struct call *c, enum move move);
 
-/* --- engine.c: records */
+/* --- record.c */
 
-/* A blank record, in no list; NULL: no memory. */
+/* NULL for 0. */
+struct call *call_at(const struct engine *e, uint32_t index);
+/* A blank record, linked nowhere; NULL: no memory. */
 struct call *call_new(struct engine *e);
-/* Forgets it: out of every list, its row deleted by the open batch if it was stored. */
+void call_free(struct engine *e, struct call *c);
+/* Every record that has an id, in an order that depends on nothing but history, and after a load is
+ * that of the ids; start with *pos = 0. */
+struct call *call_next(const struct engine *e, uint32_t *pos);
+void records_free(struct engine *e);
+
+/* Room in the table and among the timers; false: no memory. */
+bool calls_reserve(struct engine *e, size_t extra);
+bool timers_reserve(struct engine *e, size_t extra);
+struct call *call_find(const struct engine *e, uint64_t id);
+void call_insert(struct engine *e, struct call *c);
+void call_delete(struct engine *e, struct call *c);
+
+/* Which of its links a record hangs by. */
+enum ring { RING_SIBLING, RING_QUEUE };
+void ring_append(struct engine *e, uint32_t *head, struct call *c, enum ring ring);
+void ring_remove(struct engine *e, uint32_t *head, struct call *c, enum ring ring);
+struct call *ring_pop(struct engine *e, uint32_t *head, enum ring ring);
+/* The one behind `c`; NULL: it was the last. */
+struct call *ring_after(const struct engine *e, uint32_t head, struct call *c, enum ring ring);
+
+/* When it is to be looked at next. */
+static inline int64_t call_timer(const struct call *c)
+{
+    return c->state == CALL_RUNNING || c->due > c->expires ? c->expires : c->due;
+}
+void call_set_timer(struct engine *e, struct call *c);
+void call_stop_timer(struct engine *e, struct call *c); /* harmless if there is none */
+struct call *timers_first(const struct engine *e);
+int64_t timer_key(const struct engine *e, const struct call *c);
+
+/* With one more reference; NULL: no memory. */
+struct target *target_get(struct engine *e, const struct target_names *names);
+void target_unref(struct engine *e, struct target *t);
+void targets_free(struct engine *e);
+
+/* --- engine.c: calls */
+
+/* Forgets it, which is in no ring: its row is deleted by the open batch if it was stored. */
 void call_forget(struct engine *e, struct call *c);
 void call_row(const struct call *c, struct engine_row *row);
-void call_set_timer(struct engine *e, struct call *c);
-/* A call made of a spec, READY, in no queue yet; its input put into the open batch. NULL: no memory
- * (nothing is changed then). Room in map, heap and batch was reserved by the caller. */
+/* A call made of a spec, READY, in no queue yet. NULL: no memory (nothing is changed then). */
 struct call *call_create(struct engine *e, int64_t now, const struct engine_spec *spec,
                          struct call *parent, struct slice org);
 bool engine_reserve(struct engine *e, size_t calls);
@@ -180,8 +258,10 @@ void call_orphan_children(struct engine *e, struct call *c, int64_t now, enum or
 /* Gives up the children with these correlation ids; how many there were. */
 uint32_t call_give_up(struct engine *e, struct call *c, int64_t now, const uint64_t *ids,
                       size_t count);
-/* Takes a result out of the inbox, and forgets the child. */
+/* Takes a result out of the inbox, and forgets the child; inbox_error may be too pessimistic then:
+ * call_count_errors. */
 void call_take_result(struct engine *e, struct call *c, struct call *child);
+void call_count_errors(struct engine *e, struct call *c);
 /* Has a suspended call what it waits for? */
 bool call_has_enough(const struct call *c);
 /* Drops the state and what the last poll left. */
@@ -192,12 +272,14 @@ void call_wake(struct engine *e, struct call *c);
 
 /* --- group.c */
 
+/* True while the commit that the call needs is not confirmed. */
+bool call_is_held(const struct engine *e, const struct call *c);
 struct group *group_get(struct engine *e, const struct atom *org, const struct atom *endpoint);
 void group_ref(struct group *g);
 void group_unref(struct engine *e, struct group *g);
 /* Queues a READY call once what it needs is confirmed: at once, or with that commit. */
 void call_enqueue(struct engine *e, struct call *c);
-/* Out of whichever queue it is in. */
+/* Out of whichever queue it is in, if it is READY. */
 void call_dequeue(struct engine *e, struct call *c);
 void group_release(struct engine *e, struct group *g);
 void group_feedback(struct engine *e, struct group *g, int64_t now,
@@ -212,7 +294,7 @@ void turn_add(struct engine *e, struct call *c);
 /* Out of it. Served: it was its root's turn, which goes to the end of the line. */
 void turn_remove(struct engine *e, struct call *c, bool served);
 /* Whose turn it is; NULL: nobody is ready. */
-struct call *turn_next(const struct group *g);
+struct call *turn_next(const struct engine *e, const struct group *g);
 void turns_free_group(struct group *g);
 void turns_free_spare(struct engine *e);
 

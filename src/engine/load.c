@@ -20,51 +20,57 @@ int engine_load_meta(struct engine *e, uint64_t key, struct slice value, struct 
     return CODE_OK;
 }
 
+/* The limit may have been another when the row was written. */
+static uint16_t limit_results(const struct engine *e, uint32_t n)
+{
+    return (uint16_t)(n < e->config.results_max ? n : e->config.results_max);
+}
+
 static bool fill(struct engine *e, struct call *c, const struct engine_row *r)
 {
-    c->org = atom_get(&e->atoms, r->org);
-    c->function = atom_get(&e->atoms, r->function);
-    c->endpoint = atom_get(&e->atoms, r->endpoint);
-    c->version = r->version.len ? atom_get(&e->atoms, r->version) : NULL;
-    if (!c->org || !c->function || !c->endpoint || (r->version.len && !c->version))
+    bool done = r->state == CALL_DONE;
+    struct target_names names = {
+        .org = r->org, .function = r->function, .endpoint = r->endpoint, .version = r->version};
+
+    c->target = target_get(e, &names);
+    if (!c->target)
         return false;
-    c->group = group_get(e, c->org, c->endpoint);
-    if (!c->group)
-        return false;
-    group_ref(c->group);
     c->id = r->id;
     c->parent_id = r->depth ? r->parent : r->retry_of;
     c->root_id = r->root;
     c->correlation_id = r->correlation_id;
     c->generation = r->generation;
     c->parent_generation = r->parent_generation;
-    c->depth = r->depth;
+    c->depth = (uint16_t)r->depth;
     c->created = r->created;
     c->expires = r->expires;
-    c->due = r->due;
     c->fresh = r->fresh;
     c->has_input = r->has_input;
     c->has_poll_error = r->has_poll_error;
-    c->failures = r->failures;
-    c->restarts = r->restarts;
-    c->attempts = r->attempts;
+    c->failures = (uint16_t)(r->failures < COUNT_MAX ? r->failures : COUNT_MAX);
+    c->restarts = (uint16_t)(r->restarts < COUNT_MAX ? r->restarts : COUNT_MAX);
+    c->attempts = (uint32_t)(r->attempts < UINT32_MAX ? r->attempts : UINT32_MAX);
     c->resumes = r->resumes;
-    c->last_status = (uint8_t)r->last_status;
-    c->min_results = r->min_results;
-    c->max_results = r->max_results;
+    c->last_status = (uint8_t)r->last_status & 15;
+    c->min_results = limit_results(e, r->min_results);
+    c->max_results = limit_results(e, r->max_results);
     c->poll_timer = r->poll_timer;
-    c->state_arm = r->state_arm;
-    c->state_chunks = r->state_chunks;
-    c->state_hash = r->state_hash;
-    c->state_len = r->state_len;
-    c->finish = r->finish;
-    c->result_len = r->result_len;
-    c->status = (uint8_t)r->status;
-    c->end = (uint8_t)r->end;
-    c->done = r->done;
     c->priority = r->priority;
     c->wake_on_error = r->wake_on_error;
-    c->failed = r->failed || (r->state == CALL_DONE && r->status != STATUS_OK);
+    c->failed = r->failed || (done && r->status != STATUS_OK);
+    c->status = (uint8_t)r->status & 15;
+    c->end = (uint8_t)r->end & 3;
+    if (done) {
+        c->done = r->done;
+        c->finish = r->finish;
+        c->result_len = (uint32_t)r->result_len;
+    } else {
+        c->due = r->due;
+        c->state_hash = r->state_hash;
+        c->state_len = (uint32_t)r->state_len;
+        c->state_chunks = (uint8_t)r->state_chunks;
+        c->state_arm = r->state_arm;
+    }
     c->stored = true;
     return true;
 }
@@ -73,12 +79,12 @@ static bool fill(struct engine *e, struct call *c, const struct engine_row *r)
  */
 static void join_parent(struct engine *e, struct call *c)
 {
-    struct call *parent = c->depth ? map_get(&e->calls, c->parent_id) : NULL;
+    struct call *parent = c->depth ? call_find(e, c->parent_id) : NULL;
 
     if (!parent || parent->state == CALL_DONE || parent->generation != c->parent_generation)
         return;
-    c->parent = parent;
-    list_append(&parent->children, &c->sibling);
+    c->parent = parent->self;
+    ring_append(e, &parent->children, c, RING_SIBLING);
     parent->outstanding++;
 }
 
@@ -95,14 +101,17 @@ int engine_load_call(struct engine *e, uint64_t key, struct slice value, struct 
 
     if (code)
         return code;
-    if (r.id != key || value.len || r.state == CALL_RUNNING || map_get(&e->calls, key) ||
+    if (r.id != key || value.len || r.state == CALL_RUNNING || key <= e->last_loaded ||
+        r.depth > UINT16_MAX || r.state_len > UINT32_MAX || r.result_len > UINT32_MAX ||
         (r.state == CALL_WAITING && r.due == TIME_NEVER) || r.state_chunks > STATE_CHUNKS_MAX ||
         (r.state == CALL_READY && r.due != TIME_NEVER) || (r.state == CALL_SUSPENDED && r.fresh))
         return error_set(err, CODE_DATA_LOSS, "row of call %llu cannot be",
                          (unsigned long long)key);
     c = call_new(e);
-    if (!c || !fill(e, c, &r) || !map_set(&e->calls, key, c))
+    if (!c || !calls_reserve(e, 1) || !fill(e, c, &r))
         return error_memory(err); /* the engine is destroyed after a failed load */
+    call_insert(e, c);
+    e->last_loaded = key;
     if (key >= e->next_id)
         e->next_id = key + 1;
     if (r.finish >= e->next_finish)
@@ -113,13 +122,6 @@ int engine_load_call(struct engine *e, uint64_t key, struct slice value, struct 
     return CODE_OK;
 }
 
-static int by_id(const void *a, const void *b)
-{
-    const struct call *x = *(struct call *const *)a, *y = *(struct call *const *)b;
-
-    return x->id < y->id ? -1 : x->id > y->id;
-}
-
 static int by_finish(const void *a, const void *b)
 {
     const struct call *x = *(struct call *const *)a, *y = *(struct call *const *)b;
@@ -127,37 +129,33 @@ static int by_finish(const void *a, const void *b)
     return x->finish < y->finish ? -1 : x->finish > y->finish;
 }
 
-static uint32_t collect(const struct engine *e, struct call **all)
-{
-    uint32_t pos = 0, n = 0;
-
-    while ((all[n] = map_next(&e->calls, &pos, NULL)))
-        n++;
-    return n;
-}
-
 /* Ends that were not delivered, in the order they finished. */
-static void deliver_ends(struct engine *e, struct call **all, uint32_t n)
+static bool deliver_ends(struct engine *e)
 {
-    uint32_t done = 0;
+    struct call **ends = malloc((e->by_state[CALL_DONE] + 1) * sizeof *ends), *c;
+    uint32_t pos = 0, done = 0;
 
-    for (uint32_t i = 0; i < n; i++)
-        if (all[i]->state == CALL_DONE)
-            all[done++] = all[i];
-    qsort(all, done, sizeof *all, by_finish);
+    if (!ends)
+        return false;
+    while ((c = call_next(e, &pos)))
+        if (c->state == CALL_DONE)
+            ends[done++] = c;
+    qsort(ends, done, sizeof(struct call *), by_finish);
     for (uint32_t i = 0; i < done; i++) {
-        struct call *c = all[i];
+        struct call *parent = call_at(e, ends[i]->parent);
 
-        if (!c->parent) {
-            call_forget(e, c); /* its parent ended or restarted before it could take the result */
+        if (!parent) {
+            call_forget(e, ends[i]); /* its parent ended or restarted before it could take it */
             continue;
         }
-        list_remove(&c->sibling);
-        c->parent->outstanding--;
-        list_append(&c->parent->inbox, &c->sibling);
-        c->parent->inbox_count++;
-        c->parent->inbox_errors += c->failed;
+        ring_remove(e, &parent->children, ends[i], RING_SIBLING);
+        parent->outstanding--;
+        ring_append(e, &parent->inbox, ends[i], RING_SIBLING);
+        parent->inbox_count++;
+        parent->inbox_error |= ends[i]->failed;
     }
+    free(ends);
+    return true;
 }
 
 /* A live call whose children are known goes on. */
@@ -187,20 +185,14 @@ static void go_on(struct engine *e, struct call *c, int64_t now)
 
 int engine_loaded(struct engine *e, int64_t now, struct error *err)
 {
-    struct call **all = malloc((e->calls.len + 1) * sizeof *all);
-    uint32_t n;
+    uint32_t pos = 0;
+    struct call *c;
 
-    if (!all || !heap_reserve(&e->timers, e->calls.len)) {
-        free(all);
+    if (!timers_reserve(e, e->call_count) || !deliver_ends(e))
         return error_memory(err);
-    }
-    deliver_ends(e, all, collect(e, all));
-    n = collect(e, all);
-    qsort(all, n, sizeof *all, by_id); /* oldest first, whatever the table's order */
-    for (uint32_t i = 0; i < n; i++)
-        if (all[i]->state != CALL_DONE)
-            go_on(e, all[i], now);
-    free(all);
+    while ((c = call_next(e, &pos))) /* oldest first */
+        if (c->state != CALL_DONE)
+            go_on(e, c, now);
     if (e->failed)
         return error_memory(err);
     engine_tick(e, now);

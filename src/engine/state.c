@@ -56,8 +56,9 @@ static void check_state(const struct call *c)
 {
     switch ((enum call_state)c->state) {
     case CALL_READY:
-    case CALL_RUNNING:
         assert(c->due == TIME_NEVER);
+        break;
+    case CALL_RUNNING:
         break;
     case CALL_WAITING:
         assert(c->due != TIME_NEVER);
@@ -67,7 +68,7 @@ static void check_state(const struct call *c)
         assert(c->due != TIME_NEVER || c->outstanding > 0 || c->inbox_count > 0);
         break;
     case CALL_DONE:
-        assert(list_empty(&c->children) && list_empty(&c->inbox));
+        assert(!c->children && !c->inbox);
         assert(c->end != END_ANSWER || !status_is_temporary(c->status));
         break;
     case CALL_STATES:
@@ -102,41 +103,44 @@ void engine_trace(struct engine *e,
 
 static void check_call(const struct engine *e, const struct call *c)
 {
-    uint32_t children = 0, inbox = 0, errors = 0;
+    uint32_t children = 0, inbox = 0;
+    bool error = false;
 
-    for (struct list *it = c->children.next; it != &c->children; it = it->next, children++)
-        assert(LIST_ENTRY(it, struct call, sibling)->parent == c);
-    for (struct list *it = c->inbox.next; it != &c->inbox; it = it->next, inbox++) {
-        const struct call *child = LIST_ENTRY(it, struct call, sibling);
-
-        assert(child->parent == c && child->state == CALL_DONE);
+    for (struct call *child = call_at(e, c->children); child;
+         child = ring_after(e, c->children, child, RING_SIBLING), children++)
+        assert(child->parent == c->self);
+    for (struct call *child = call_at(e, c->inbox); child;
+         child = ring_after(e, c->inbox, child, RING_SIBLING), inbox++) {
+        assert(child->parent == c->self && child->state == CALL_DONE);
         assert(child->parent_generation == c->generation);
-        errors += child->failed;
+        error |= child->failed;
     }
-    assert(children == c->outstanding && inbox == c->inbox_count && errors == c->inbox_errors);
+    assert(children == c->outstanding && inbox == c->inbox_count && error == c->inbox_error);
+    assert(call_find(e, c->id) == c);
     check_state(c);
     assert(c->state == CALL_DONE || c->expires < TIME_NEVER);
-    assert((c->timer.index != HEAP_NONE) == (c->state != CALL_DONE));
+    assert((c->timer != 0) == (c->state != CALL_DONE));
     if (c->state != CALL_DONE)
-        assert(c->timer.key == (c->due < c->expires ? c->due : c->expires));
+        assert(timer_key(e, c) == call_timer(c));
     /* A suspended call that has what it waits for would sleep for ever. */
     if (c->state == CALL_SUSPENDED && !c->poll_timer)
         assert(!call_has_enough(c));
-    if (c->state == CALL_READY && c->needs <= e->confirmed)
-        assert(e->failed || !list_empty(&c->queue));
+    if (c->state == CALL_READY)
+        assert(e->failed || c->queue.next);
 }
 
 void engine_check(const struct engine *e)
 {
     uint64_t by_state[CALL_STATES] = {0};
-    uint32_t pos = 0, refs = 0, group_refs = 0, ready = 0, queued = 0;
+    uint32_t pos = 0, calls = 0, refs = 0, group_refs = 0, ready = 0, queued = 0;
+    const struct target *t;
     const struct call *c;
 
-    while ((c = map_next(&e->calls, &pos, NULL))) {
+    while ((c = call_next(e, &pos))) {
         check_call(e, c);
         by_state[c->state]++;
-        refs++;
-        queued += c->state == CALL_READY && c->needs <= e->confirmed;
+        calls++;
+        queued += c->state == CALL_READY && !call_is_held(e, c);
     }
     for (unsigned s = 0; s < CALL_STATES; s++)
         assert(by_state[s] == e->by_state[s]);
@@ -148,8 +152,12 @@ void engine_check(const struct engine *e)
         group_refs += g->refs;
         assert(g->window >= 1 && g->window <= e->config.window_max);
         assert(!g->ready == list_empty(&g->runnable));
-        assert(!g->ready == !turn_next(g));
+        assert(!g->ready == !turn_next(e, g));
         ready += g->ready;
     }
-    assert(refs == group_refs && ready == queued);
+    pos = 0;
+    while ((t = map_next(&e->target_by_key, &pos, NULL)))
+        refs += t->refs;
+    assert(calls == e->call_count && calls == refs && group_refs == e->target_by_key.len);
+    assert(ready == queued);
 }

@@ -23,7 +23,7 @@ struct turn {
     struct list link;
     struct level *level;
     uint64_t root;
-    struct list calls; /* by call.queue */
+    uint32_t calls; /* a ring */
 };
 
 /* The key of a map must tell all priorities apart. */
@@ -73,7 +73,7 @@ static struct turn *turn_get(struct engine *e, struct level *l, uint64_t root)
     if (!t)
         return NULL;
     list_init(&t->link);
-    list_init(&t->calls);
+    t->calls = 0;
     t->level = l;
     t->root = root;
     if (!map_set(&l->by_root, root, t)) {
@@ -86,18 +86,17 @@ static struct turn *turn_get(struct engine *e, struct level *l, uint64_t root)
 
 void turn_add(struct engine *e, struct call *c)
 {
-    struct group *g = c->group;
+    struct group *g = c->target->group;
     struct level *l = level_get(g, c->priority);
     /* One that stayed while it was empty finds others in its room. */
     bool room = l && (l->order.index != HEAP_NONE || heap_reserve(&g->levels, 1));
     struct turn *t = room ? turn_get(e, l, c->root_id) : NULL;
 
-    assert(list_empty(&c->queue));
     if (!t) {
         engine_fail(e);
         return;
     }
-    list_append(&t->calls, &c->queue);
+    ring_append(e, &t->calls, c, RING_QUEUE);
     if (l->order.index == HEAP_NONE)
         heap_set(&g->levels, &l->order, -(int64_t)l->priority);
     g->ready++;
@@ -105,14 +104,14 @@ void turn_add(struct engine *e, struct call *c)
 
 void turn_remove(struct engine *e, struct call *c, bool served)
 {
-    struct group *g = c->group;
+    struct group *g = c->target->group;
     struct level *l = map_get(&g->level_by_priority, level_key(c->priority));
     struct turn *t = l ? map_get(&l->by_root, c->root_id) : NULL;
 
-    assert(t && g->ready > 0 && !list_empty(&c->queue));
-    list_remove(&c->queue);
+    assert(t && g->ready > 0);
+    ring_remove(e, &t->calls, c, RING_QUEUE);
     g->ready--;
-    if (!list_empty(&t->calls)) {
+    if (t->calls) {
         if (served) {
             list_remove(&t->link);
             list_append(&l->turns, &t->link);
@@ -126,7 +125,7 @@ void turn_remove(struct engine *e, struct call *c, bool served)
         level_rest(g, l);
 }
 
-struct call *turn_next(const struct group *g)
+struct call *turn_next(const struct engine *e, const struct group *g)
 {
     struct heap_node *n = heap_min(&g->levels);
     const struct turn *t;
@@ -134,7 +133,7 @@ struct call *turn_next(const struct group *g)
     if (!n)
         return NULL;
     t = LIST_ENTRY(LIST_ENTRY(n, struct level, order)->turns.next, struct turn, link);
-    return LIST_ENTRY(t->calls.next, struct call, queue);
+    return call_at(e, t->calls);
 }
 
 void turns_free_group(struct group *g)

@@ -27,10 +27,10 @@ static struct slice host_of(const struct group *g)
 
 static void why_ready(const struct engine *e, const struct call *c, struct buf *out)
 {
-    const struct group *g = c->group;
+    const struct group *g = c->target->group;
     struct slice host = host_of(g);
 
-    if (c->needs > e->confirmed)
+    if (call_is_held(e, c))
         buf_append_str(out, "its record to be durable");
     else if (e->hold)
         buf_append_str(out, "runs to be started again: the orchestrator is stopping");
@@ -75,7 +75,7 @@ static void why_suspended(const struct call *c, int64_t now, struct buf *out)
 
 void engine_why(const struct engine *e, int64_t now, uint64_t id, struct buf *out)
 {
-    const struct call *c = map_get(&e->calls, id);
+    const struct call *c = call_find(e, id);
 
     if (!c)
         return;
