@@ -366,6 +366,7 @@ void engine_compact(struct engine *e, uint64_t call, uint64_t attempt, struct bl
         engine_delete(e, TABLE_PAYLOAD, c->id, PAYLOAD_STATE + i);
     engine_put(e, TABLE_PAYLOAD, c->id, PAYLOAD_STATE, state);
     c->state_chunks = 1;
+    c->needs = e->open->number; /* until then the one chunk in the store is the first of many */
     call_dirty(e, c);
 }
 

@@ -91,7 +91,13 @@ static void test_states_grow_by_appending(void **state)
     engine_compact(b->e, id, f.attempt + 1, whole); /* not the current run: nothing */
     assert_int_equal(info_of(b, f).row.state_chunks, 3);
     engine_compact(b->e, id, f.attempt, whole);
+    a = bench_answer_to(f); /* given up at once: it is not to run before the chunk is there */
+    a.outcome = ENGINE_GONE;
+    engine_answer(b->e, b->now, &a);
+    bench_drain(b);
+    assert_int_equal(b->runs_len, 0);
     bench_commit(b);
+    assert_int_equal(b->runs_len, 1);
     expect_chunk(b, id, 0, "Tabcdef");
     expect_chunk(b, id, 1, NULL);
     expect_chunk(b, id, 2, NULL);
