@@ -4,6 +4,9 @@
  * says; its headers and body are read; the method is started; and when the orchestrator calls back,
  * at once or in an hour, the answer goes out in the encoding that was asked in.
  *
+ * Requests that come before the calls are loaded for the first time wait for that, once it is clear
+ * who asks: nobody has to know how long a start takes.
+ *
  * Whatever fails on the way is a Connect error: a code, and a message that says what to do.
  *
  * A client's timeout ends a Wait. Other methods take no longer than a commit, and a client with a
@@ -26,14 +29,16 @@
  * reads the log. */
 static void append_discreetly(const struct api *api, struct buf *out, const char *text)
 {
-    const char *path = api->store_path, *found;
+    size_t path_len = strlen(api->store_path), left = strlen(text);
+    const char *found;
 
-    while (path[0] && (found = strstr(text, path))) {
+    while (path_len && (found = memmem(text, left, api->store_path, path_len))) {
         buf_append(out, text, (size_t)(found - text));
         buf_append_str(out, "the store");
-        text = found + strlen(path);
+        left -= (size_t)(found - text) + path_len;
+        text = found + path_len;
     }
-    buf_append_str(out, text);
+    buf_append(out, text, left);
 }
 
 static void answer_text(const struct api *api, struct net_exchange *exchange, int status,
@@ -121,6 +126,8 @@ void rpc_end(struct rpc *rpc, const struct error *error, const void *message)
         free(rpc);
 }
 
+static const struct net_request *rpc_let_go(struct rpc *rpc);
+
 void api_gone(void *arg, struct net_exchange *exchange)
 {
     struct rpc *rpc = net_exchange_get(exchange);
@@ -131,10 +138,13 @@ void api_gone(void *arg, struct net_exchange *exchange)
     rpc->exchange = NULL;
     log_line(rpc->api->log, LOG_DEBUG, "client went away", LOG_STR("request", rpc->request_id),
              LOG_STR("path", rpc->method->path));
-    if (rpc->wait) {
+    if (rpc->wait)
         orchestrator_wait_cancel(rpc->wait);
-        free(rpc);
-    }
+    else if (rpc->held)
+        rpc_let_go(rpc);
+    else
+        return; /* the orchestrator will call back */
+    free(rpc);
 }
 
 static void draw_request_id(struct api *api, char id[API_REQUEST_ID_MAX + 1])
@@ -201,16 +211,14 @@ static void start_method(struct rpc *rpc, const void *message)
     api->changed(api->arg);
 }
 
-/* Reads the request, and starts its method; or says in *refusal why not. */
-static bool rpc_start(struct rpc *rpc, const struct net_request *request, struct refusal *refusal)
+/* Reads the body, and starts the method; or says in *refusal why not. */
+static bool rpc_go_on(struct rpc *rpc, const struct net_request *request, struct refusal *refusal)
 {
     struct api *api = rpc->api;
     struct arena arena;
     void *message;
     bool good;
 
-    if (!authenticate(api, request, refusal) || !connect_read_head(request, &rpc->head, refusal))
-        return false;
     arena_init(&arena, ARENA_FACTOR * api->body_max);
     good = connect_read_body(request, &rpc->head, api->body_max, rpc->method->request, &arena,
                              &message, &refusal->error) == CODE_OK &&
@@ -219,6 +227,101 @@ static bool rpc_start(struct rpc *rpc, const struct net_request *request, struct
         start_method(rpc, message);
     arena_reset(&arena);
     return good;
+}
+
+/* False: there is no more room, so it is to learn now that we are not open yet. */
+static bool rpc_hold(struct rpc *rpc, const struct net_request *request)
+{
+    struct api *api = rpc->api;
+
+    if (api->held_count >= API_HELD_MAX || request->body.len > API_HELD_BYTES_MAX - api->held_bytes)
+        return false;
+    rpc->held = request;
+    rpc->held_until = time_add(clock_now(clock_system()), API_HELD_NS);
+    net_exchange_set(rpc->exchange, rpc);
+    if (list_empty(&api->held))
+        net_timer_set(api->patience, API_HELD_NS / NS_PER_MS);
+    list_append(&api->held, &rpc->link);
+    api->held_count++;
+    api->held_bytes += request->body.len;
+    return true;
+}
+
+static const struct net_request *rpc_let_go(struct rpc *rpc)
+{
+    const struct net_request *request = rpc->held;
+    struct api *api = rpc->api;
+
+    list_remove(&rpc->link);
+    api->held_count--;
+    api->held_bytes -= request->body.len;
+    rpc->held = NULL;
+    return request;
+}
+
+static void release_first(struct api *api)
+{
+    struct rpc *rpc = LIST_ENTRY(api->held.next, struct rpc, link);
+    const struct net_request *request = rpc_let_go(rpc);
+    struct refusal refusal = {0};
+
+    if (rpc_go_on(rpc, request, &refusal))
+        return;
+    net_exchange_set(rpc->exchange, NULL);
+    answer_refusal(api, rpc->exchange, rpc->request_id, rpc->peer, rpc->method->path, &refusal);
+    free(rpc);
+}
+
+/* The time of those that came first is over: they go on, and learn why they cannot. */
+static void patience_over(void *arg)
+{
+    struct api *api = arg;
+    int64_t now = clock_now(clock_system()), left;
+
+    while (!list_empty(&api->held)) {
+        left = LIST_ENTRY(api->held.next, struct rpc, link)->held_until - now;
+        if (left > 0) {
+            net_timer_set(api->patience, (uint64_t)(left / NS_PER_MS) + 1);
+            return;
+        }
+        release_first(api);
+    }
+}
+
+int api_hold(struct api *api, struct net_loop *loop, struct error *err)
+{
+    list_init(&api->held);
+    api->patience = net_timer_create(loop, patience_over, api);
+    if (!api->patience)
+        return error_memory(err);
+    api->opening = true;
+    return CODE_OK;
+}
+
+void api_release(struct api *api)
+{
+    if (!api->opening)
+        return;
+    api->opening = false;
+    net_timer_clear(api->patience);
+    while (!list_empty(&api->held))
+        release_first(api);
+}
+
+void api_finish(struct api *api)
+{
+    assert(api->held_count == 0);
+    net_timer_destroy(api->patience);
+}
+
+/* Starts the method, now or when the calls are loaded; or says in *refusal why not. */
+static bool rpc_start(struct rpc *rpc, const struct net_request *request, struct refusal *refusal)
+{
+    struct api *api = rpc->api;
+
+    if (!authenticate(api, request, refusal) || !connect_read_head(request, &rpc->head, refusal))
+        return false;
+    return (api->opening && rpc_hold(rpc, request)) || rpc_go_on(rpc, request, refusal);
 }
 
 static void handle_method(struct api *api, const struct method *method,

@@ -16,6 +16,7 @@
 #ifndef SERVER_API_H
 #define SERVER_API_H
 
+#include "base/list.h"
 #include "base/log.h"
 #include "base/rand.h"
 #include "net/net.h"
@@ -24,6 +25,12 @@
 #include "server/keys.h"
 
 #define API_REQUEST_ID_MAX 64
+
+/* Requests that come while the calls are loaded for the first time wait for that: so many, of so
+ * many bytes together, each so long. Others are refused as unavailable. */
+#define API_HELD_MAX       1024
+#define API_HELD_BYTES_MAX ((size_t)64 << 20)
+#define API_HELD_NS        (5 * NS_PER_S)
 
 struct api {
     struct orchestrator *orchestrator; /* NULL: stopped; all is refused as unavailable */
@@ -35,7 +42,18 @@ struct api {
     struct rand rand;           /* of request ids */
     void (*changed)(void *arg); /* the orchestrator was given something: it wants a step */
     void *arg;
+    bool opening;               /* between api_hold and api_release */
+    struct net_timer *patience; /* of the one that waits longest */
+    struct list held;           /* struct rpc */
+    size_t held_count, held_bytes;
 };
+
+/* From now on, requests wait for api_release, or until they are refused. */
+int api_hold(struct api *api, struct net_loop *loop, struct error *err);
+/* Goes on with them; harmless if there are none. */
+void api_release(struct api *api);
+/* Every exchange is gone. */
+void api_finish(struct api *api);
 
 /* The two callbacks of a net server whose `arg` is the api. */
 void api_handle(void *arg, struct net_exchange *exchange, const struct net_request *request);
@@ -65,6 +83,9 @@ struct rpc {
     struct slice peer, org;
     struct slice idempotency_key; /* data NULL: none; read it in `start` only */
     struct connect_head head;
+    const struct net_request *held; /* the request, while it waits for the calls to be loaded */
+    struct list link;               /* then: in api->held */
+    int64_t held_until;
     struct orchestrator_wait *wait; /* what can be given up, or NULL */
     bool starting, over;            /* inside method->start; rpc_end was called */
     bool timeout_first;             /* its timeout ends before the wait that it asked for */

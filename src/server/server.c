@@ -104,6 +104,7 @@ static void report_ready(struct server *s)
     log_line(s->options.log, LOG_INFO, "ready", LOG_STR("address", s->addresses[0]),
              LOG_STR("store", s->options.store), LOG_NUM("recovered", stats.recovered),
              LOG_NUM("incarnation", stats.incarnation));
+    api_release(&s->api);
     if (!s->ever_ready && s->options.ready)
         s->options.ready(s->options.arg, s);
     s->ever_ready = true;
@@ -229,6 +230,7 @@ void server_stop(struct server *s)
     log_line(s->options.log, LOG_INFO, "stopping", LOG_NUM("runs", stats.runs_in_flight),
              LOG_NUM("grace_ms", s->options.grace_ms));
     orchestrator_drain(s->orchestrator);
+    api_release(&s->api);
     net_timer_set(s->limit, s->options.grace_ms);
     changed(s);
 }
@@ -241,6 +243,7 @@ void server_destroy(struct server *s)
         destroy_orchestrator(s);
     for (size_t i = 0; i < s->listener_count; i++)
         net_server_destroy(s->listeners[i]);
+    api_finish(&s->api);
     http_invoker_destroy(s->invoker);
     net_watch_destroy(s->watch);
     net_timer_destroy(s->step);
@@ -322,6 +325,8 @@ static int start(struct server *s, struct error *err)
     code = http_invoker_create(&s->invoker, &invoker, err);
     if (code == CODE_OK)
         code = start_orchestrator(s, err);
+    if (code == CODE_OK)
+        code = api_hold(&s->api, s->options.loop, err);
     s->api.orchestrator = s->orchestrator;
     for (size_t i = 0; code == CODE_OK && i < s->options.listen_count; i++)
         code = listen_on(s, s->options.listen[i], err);
