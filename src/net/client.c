@@ -84,6 +84,7 @@ static void maybe_free_client(struct net_client *client)
     if (!client->destroyed || client->in_done > 0)
         return;
     net_pool_free(&client->pool);
+    SSL_CTX_free(client->tls);
     free(client);
 }
 
@@ -211,8 +212,6 @@ static bool is_name(struct slice text, const char *lower)
 
 static int check(const struct net_outgoing *request, struct error *err)
 {
-    if (request->tls)
-        return error_set(err, CODE_UNIMPLEMENTED, "https is not built in");
     if (request->host.len == 0 || request->host.len > 255 || !is_clean(request->host))
         return error_set(err, CODE_INVALID_ARGUMENT, "invalid host in a request");
     if (!net_http1_is_token(request->method))
@@ -246,6 +245,10 @@ int net_client_send(struct net_client *client, const struct net_outgoing *reques
         return rc;
     if (client->destroyed)
         return error_set(err, CODE_FAILED_PRECONDITION, "the client has been destroyed");
+    if (request->tls && !client->tls)
+        rc = net_tls_client_context(&client->tls, NULL, err);
+    if (rc)
+        return rc;
     call = new_call(client);
     if (!call)
         return error_memory(err);
@@ -278,6 +281,7 @@ int net_client_create(struct net_client **out, struct net_loop *loop,
 {
     struct net_client *client = calloc(1, sizeof *client);
     struct net_client_options *o;
+    int rc;
 
     if (!client)
         return error_memory(err);
@@ -285,6 +289,14 @@ int net_client_create(struct net_client **out, struct net_loop *loop,
     o = &client->options;
     if (options)
         *o = *options;
+    if (o->ca_file) {
+        rc = net_tls_client_context(&client->tls, o->ca_file, err);
+        if (rc) {
+            free(client);
+            return rc;
+        }
+        o->ca_file = NULL;
+    }
     if (!o->max_body)
         o->max_body = 20000000;
     if (!o->max_header_bytes)

@@ -108,6 +108,7 @@ struct net_client {
     size_t free_count;
     unsigned in_done; /* calls of done() that have not returned */
     bool destroyed;
+    SSL_CTX *tls; /* NULL: not needed yet */
 };
 
 /* Ends the call: done() is called. Its channel, if it still has it, drops it. */

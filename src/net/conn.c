@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "net/dial.h"
 
 enum { READS_A_TURN = 8 }; /* of full buffers, before others get their turn */
 
@@ -33,7 +34,7 @@ static void watch(struct net_conn *conn)
 
     if (conn->want_read && !conn->ended)
         events |= UV_READABLE;
-    if (!list_empty(&conn->writes))
+    if (conn->queued > 0)
         events |= UV_WRITABLE;
     if (events == conn->watched)
         return;
@@ -44,48 +45,7 @@ static void watch(struct net_conn *conn)
         uv_poll_stop(&conn->poll);
 }
 
-/* --- reading --------------------------------------------------------------------------------- */
-
-static void read_some(struct net_conn *conn)
-{
-    uint8_t *buffer = conn->loop->read_buffer;
-
-    for (int i = 0; i < READS_A_TURN && conn->want_read && !conn->ended && conn->fd >= 0; i++) {
-        ssize_t n = recv(conn->fd, buffer, NET_READ_BUFFER, 0);
-
-        if (n > 0) {
-            conn->events->bytes(conn, buffer, (size_t)n);
-            if ((size_t)n < NET_READ_BUFFER)
-                return;
-        } else if (n == 0) {
-            conn->ended = true;
-            watch(conn);
-            conn->events->end(conn);
-        } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-            return;
-        } else if (errno != EINTR) {
-            conn->ended = true;
-            watch(conn);
-            conn->events->broken(conn, errno);
-        }
-    }
-}
-
-void net_conn_pause(struct net_conn *conn)
-{
-    conn->want_read = false;
-    if (conn->fd >= 0)
-        watch(conn);
-}
-
-void net_conn_resume(struct net_conn *conn)
-{
-    conn->want_read = true;
-    if (conn->fd >= 0)
-        watch(conn);
-}
-
-/* --- writing --------------------------------------------------------------------------------- */
+/* --- sealed bytes ---------------------------------------------------------------------------- */
 
 /* Bytes taken (0: no room now) or a negative errno. */
 static ssize_t send_parts(int fd, struct slice head, struct slice body)
@@ -115,6 +75,146 @@ static struct slice behind(struct slice s, size_t done)
     return slice((const uint8_t *)s.data + done, s.len - done);
 }
 
+/* Sends what TLS has sealed, as much as goes. Zero, or a negative errno. */
+static int send_sealed(struct net_conn *conn)
+{
+    struct slice pending = net_tls_pending(conn->tls);
+    ssize_t n = 0;
+
+    if (pending.len > 0 && !conn->writing_failed)
+        n = send_parts(conn->fd, pending, (struct slice){0});
+    if (n < 0 || conn->writing_failed) {
+        conn->writing_failed = true;
+        net_tls_consume(conn->tls, pending.len);
+        conn->queued -= conn->sealed;
+        conn->sealed = 0;
+        return n < 0 ? (int)n : -EPIPE;
+    }
+    if (n > 0)
+        net_tls_consume(conn->tls, (size_t)n);
+    conn->queued += pending.len - (size_t)n - conn->sealed;
+    conn->sealed = pending.len - (size_t)n;
+    watch(conn);
+    return 0;
+}
+
+/* Seals and sends, a record at a time, while there is room. Bytes sealed, or a negative errno. */
+static ssize_t seal_parts(struct net_conn *conn, struct slice head, struct slice body)
+{
+    uint8_t record[NET_TLS_RECORD];
+    size_t done = 0;
+
+    for (;;) {
+        struct slice a = behind(head, done);
+        struct slice b = behind(body, done > head.len ? done - head.len : 0);
+        size_t from_a = a.len < sizeof record ? a.len : sizeof record;
+        size_t from_b = b.len < sizeof record - from_a ? b.len : sizeof record - from_a;
+        int rc = send_sealed(conn);
+
+        if (rc < 0)
+            return rc;
+        if (conn->sealed > 0 || from_a + from_b == 0)
+            return (ssize_t)done;
+        if (from_a > 0)
+            memcpy(record, a.data, from_a);
+        if (from_b > 0)
+            memcpy(record + from_a, b.data, from_b);
+        if (!net_tls_write(conn->tls, record, from_a + from_b))
+            return -EPROTO;
+        done += from_a + from_b;
+    }
+}
+
+static ssize_t write_parts(struct net_conn *conn, struct slice head, struct slice body)
+{
+    return conn->tls ? seal_parts(conn, head, body) : send_parts(conn->fd, head, body);
+}
+
+/* --- reading --------------------------------------------------------------------------------- */
+
+static void broken(struct net_conn *conn, int error)
+{
+    conn->ended = true;
+    watch(conn);
+    conn->events->broken(conn, error);
+}
+
+static void ended(struct net_conn *conn)
+{
+    conn->ended = true;
+    watch(conn);
+    conn->events->end(conn);
+}
+
+/* Bytes of TLS: what is in them for the owner, who gets all of it even if it pauses. */
+static void open_bytes(struct net_conn *conn, const uint8_t *data, size_t len)
+{
+    struct net_tls *tls = conn->tls;
+    int n = net_tls_feed(tls, data, len) ? 1 : NET_TLS_FAILED;
+
+    if (n == 1 && !tls->done) {
+        n = net_tls_handshake(tls);
+        send_sealed(conn);
+        if (n == 1)
+            conn->events->ready(conn);
+    }
+    while (n > 0 && conn->fd >= 0) {
+        n = net_tls_read(tls, conn->loop->plain, NET_TLS_RECORD);
+        if (n > 0)
+            conn->events->bytes(conn, conn->loop->plain, (size_t)n);
+    }
+    if (conn->fd < 0)
+        return;
+    send_sealed(conn); /* what TLS itself has to say */
+    if (n == NET_TLS_FAILED)
+        broken(conn, EPROTO);
+    else if (n == NET_TLS_END)
+        ended(conn);
+}
+
+static void read_some(struct net_conn *conn)
+{
+    uint8_t *buffer = conn->loop->read_buffer;
+
+    for (int i = 0; i < READS_A_TURN && conn->want_read && !conn->ended && conn->fd >= 0; i++) {
+        ssize_t n = recv(conn->fd, buffer, NET_READ_BUFFER, 0);
+
+        if (n > 0) {
+            if (conn->tls)
+                open_bytes(conn, buffer, (size_t)n);
+            else
+                conn->events->bytes(conn, buffer, (size_t)n);
+            if ((size_t)n < NET_READ_BUFFER)
+                return;
+        } else if (n == 0) {
+            if (conn->tls) /* without the end that TLS has of its own */
+                broken(conn, ECONNRESET);
+            else
+                ended(conn);
+        } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+            return;
+        } else if (errno != EINTR) {
+            broken(conn, errno);
+        }
+    }
+}
+
+void net_conn_pause(struct net_conn *conn)
+{
+    conn->want_read = false;
+    if (conn->fd >= 0)
+        watch(conn);
+}
+
+void net_conn_resume(struct net_conn *conn)
+{
+    conn->want_read = true;
+    if (conn->fd >= 0)
+        watch(conn);
+}
+
+/* --- writing --------------------------------------------------------------------------------- */
+
 static void drop_piece(struct piece *piece)
 {
     list_remove(&piece->link);
@@ -126,7 +226,7 @@ static void drop_writes(struct net_conn *conn)
 {
     while (!list_empty(&conn->writes))
         drop_piece(LIST_ENTRY(conn->writes.next, struct piece, link));
-    conn->queued = 0;
+    conn->queued = conn->sealed;
 }
 
 static int enqueue(struct net_conn *conn, struct slice head, struct blob *body, size_t done)
@@ -156,7 +256,7 @@ int net_conn_write(struct net_conn *conn, struct slice head, struct blob *body)
     if (conn->writing_failed)
         return -EPIPE;
     if (list_empty(&conn->writes))
-        n = send_parts(conn->fd, head, bytes);
+        n = write_parts(conn, head, bytes);
     if (n < 0) {
         conn->writing_failed = true;
         return (int)n;
@@ -176,8 +276,8 @@ static void write_some(struct net_conn *conn)
         struct slice body = blob_slice(piece->body);
         ssize_t n;
 
-        n = send_parts(conn->fd, behind(head, piece->done),
-                       behind(body, piece->done > head.len ? piece->done - head.len : 0));
+        n = write_parts(conn, behind(head, piece->done),
+                        behind(body, piece->done > head.len ? piece->done - head.len : 0));
         if (n < 0) {
             error = (int)-n;
             conn->writing_failed = true;
@@ -190,14 +290,23 @@ static void write_some(struct net_conn *conn)
             return;
         drop_piece(piece);
     }
+    if (!error && conn->tls)
+        error = -send_sealed(conn);
+    if (!error && conn->sealed > 0)
+        return;
     watch(conn);
     conn->events->written(conn, error);
 }
 
 void net_conn_shutdown(struct net_conn *conn)
 {
-    if (conn->fd >= 0)
-        shutdown(conn->fd, SHUT_WR);
+    if (conn->fd < 0)
+        return;
+    if (conn->tls) {
+        net_tls_say_end(conn->tls);
+        send_sealed(conn);
+    }
+    shutdown(conn->fd, SHUT_WR);
 }
 
 /* --- life ------------------------------------------------------------------------------------ */
@@ -210,7 +319,7 @@ static void on_poll(uv_poll_t *handle, int status, int events)
         /* The socket has an error, and libuv has stopped the watch: what can still be read is read,
          * then the error shows itself. */
         conn->watched = 0;
-        if (!list_empty(&conn->writes))
+        if (conn->queued > 0)
             write_some(conn);
         if (conn->fd >= 0)
             read_some(conn);
@@ -218,7 +327,7 @@ static void on_poll(uv_poll_t *handle, int status, int events)
             watch(conn);
         return;
     }
-    if ((events & UV_WRITABLE) && !list_empty(&conn->writes))
+    if ((events & UV_WRITABLE) && conn->queued > 0)
         write_some(conn);
     if ((events & UV_READABLE) && conn->fd >= 0)
         read_some(conn);
@@ -282,11 +391,30 @@ void net_conn_use(struct net_conn *conn, const struct net_conn_events *events, v
     conn->owner = owner;
 }
 
+void net_conn_start_tls(struct net_conn *conn, struct net_tls *tls)
+{
+    assert(!conn->tls && conn->queued == 0);
+    conn->tls = tls;
+    if (net_tls_handshake(tls) != NET_TLS_FAILED)
+        send_sealed(conn); /* the client begins */
+}
+
+enum net_failure net_conn_failure(const struct net_conn *conn, int error, const char **why)
+{
+    if (conn->tls && conn->tls->why[0]) {
+        *why = conn->tls->why;
+        return NET_TLS;
+    }
+    *why = uv_strerror(-error);
+    return net_failure_of(-error);
+}
+
 static void on_closed(uv_handle_t *handle)
 {
     struct net_conn *conn = handle->data;
 
     conn->events->closed(conn);
+    net_tls_free(conn->tls);
     free(conn);
 }
 
@@ -296,6 +424,10 @@ void net_conn_close(struct net_conn *conn)
 
     if (fd < 0)
         return;
+    if (conn->tls && conn->queued == 0) {
+        net_tls_say_end(conn->tls);
+        send_sealed(conn);
+    }
     conn->fd = -1;
     drop_writes(conn);
     net_timer_finish(&conn->timer);

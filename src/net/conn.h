@@ -2,7 +2,8 @@
 /*
  * A connection: bytes in and out of a socket, what waits to be written, and one deadline. It knows
  * nothing of HTTP: a session (http1_server.c, http2_client.c) owns it and stands on it through the
- * events, and may hand it to another one. TLS will stand here, under the same functions.
+ * events, and may hand it to another one. TLS stands here, under the same functions: `queued`
+ * counts what is sealed and has not left, too.
  *
  * It is watched with uv_poll and read and written by plain system calls, so that a peer that is
  * gone raises no SIGPIPE, whatever the process does with that signal.
@@ -11,6 +12,7 @@
 #define NET_CONN_H
 
 #include "net/loop.h"
+#include "net/tls.h"
 
 struct net_conn;
 
@@ -20,7 +22,7 @@ struct net_conn_events {
     void (*bytes)(struct net_conn *conn, const uint8_t *data, size_t len);
     /* The peer sends no more; nothing is read from here on. */
     void (*end)(struct net_conn *conn);
-    /* Reading failed (with this errno): the connection is dead. */
+    /* Reading failed (with this errno): the connection is dead. net_conn_failure tells more. */
     void (*broken)(struct net_conn *conn, int error);
     /* What had to wait has been written; or writing failed and it is dropped (error != 0), while
      * there may still be something to read. */
@@ -28,6 +30,8 @@ struct net_conn_events {
     void (*deadline)(struct net_conn *conn);
     /* The owner's memory may go; the connection's goes by itself. */
     void (*closed)(struct net_conn *conn);
+    /* The TLS handshake is done: the first event where TLS was started, unless it fails. */
+    void (*ready)(struct net_conn *conn);
 };
 
 struct net_conn {
@@ -39,7 +43,9 @@ struct net_conn {
     int watched;
     bool want_read, ended, writing_failed;
     struct list writes;
-    size_t queued; /* bytes in `writes` */
+    size_t queued;       /* bytes in `writes`, and `sealed` */
+    size_t sealed;       /* by TLS, and not sent yet */
+    struct net_tls *tls; /* NULL: clear text */
     struct net_timer timer;
     int64_t deadline_ms; /* TIME_NEVER: none; the timer may go off earlier, and is then set anew */
 };
@@ -50,6 +56,10 @@ int net_conn_open(struct net_conn **conn, struct net_loop *loop, int fd,
                   const struct net_conn_events *events, void *owner);
 /* Hands it to another owner, who gets all events from here on. */
 void net_conn_use(struct net_conn *conn, const struct net_conn_events *events, void *owner);
+/* From here on bytes are TLS's, which the connection takes over; before anything was written. */
+void net_conn_start_tls(struct net_conn *conn, struct net_tls *tls);
+/* Of what `broken` reports; `why` lives as long as the connection. */
+enum net_failure net_conn_failure(const struct net_conn *conn, int error, const char **why);
 /* At once; what waits to be written is dropped. `closed` comes later. Harmless when closed. */
 void net_conn_close(struct net_conn *conn);
 static inline bool net_conn_is_open(const struct net_conn *conn)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * An accepted connection before it is known what it speaks. The first bytes tell: HTTP/2 begins
- * with a preface that is no HTTP/1.1 request; anything else is HTTP/1. They may come one by one,
- * and are handed on with the connection.
+ * An accepted connection before it is known what it speaks. Over TLS the handshake may have told;
+ * else the first bytes do: HTTP/2 begins with a preface that is no HTTP/1.1 request; anything else
+ * is HTTP/1. They may come one by one, and are handed on with the connection.
  */
 #include <stdlib.h>
 #include <unistd.h>
@@ -99,6 +99,26 @@ static void on_closed(struct net_conn *conn)
     free(conn->owner);
 }
 
+static void on_ready(struct net_conn *conn)
+{
+    struct greeting *g = conn->owner;
+    struct slice agreed = net_tls_alpn(conn->tls);
+
+    if (agreed.len > 0)
+        hand_over(g, slice_eq_str(agreed, "h2"), NULL, 0);
+    else
+        net_conn_set_deadline(conn, g->base.server->options.idle_timeout_ms);
+}
+
+static bool start_tls(struct greeting *g, struct net_server *server)
+{
+    struct net_tls *tls = net_tls_accept(server->tls);
+
+    if (tls)
+        net_conn_start_tls(g->conn, tls);
+    return tls;
+}
+
 static void retire(struct net_session *base)
 {
     struct greeting *g = LIST_ENTRY(base, struct greeting, base);
@@ -114,8 +134,8 @@ static void destroy(struct net_session *base)
 
 void net_greet(struct net_server *server, int fd, const char *peer)
 {
-    static const struct net_conn_events events = {on_bytes,   on_end,      on_broken,
-                                                  on_written, on_deadline, on_closed};
+    static const struct net_conn_events events = {on_bytes,    on_end,    on_broken, on_written,
+                                                  on_deadline, on_closed, on_ready};
     static const struct net_session_ops ops = {retire, destroy};
     struct greeting *g = calloc(1, sizeof *g);
 
@@ -129,5 +149,8 @@ void net_greet(struct net_server *server, int fd, const char *peer)
     }
     snprintf(g->peer, sizeof g->peer, "%s", peer);
     net_server_add(server, &g->base, &ops);
-    net_conn_set_deadline(g->conn, server->options.idle_timeout_ms);
+    net_conn_set_deadline(g->conn, server->tls ? server->options.header_timeout_ms
+                                               : server->options.idle_timeout_ms);
+    if (server->tls && !start_tls(g, server))
+        close_greeting(g);
 }

@@ -222,7 +222,10 @@ static void on_end(struct net_conn *conn)
 
 static void on_broken(struct net_conn *conn, int error)
 {
-    interrupted(of_conn(conn), net_failure_of(-error), uv_strerror(-error));
+    const char *why;
+    enum net_failure failure = net_conn_failure(conn, error, &why);
+
+    interrupted(of_conn(conn), failure, why);
 }
 
 static void on_written(struct net_conn *conn, int error)
@@ -249,8 +252,8 @@ static void on_closed(struct net_conn *conn)
 
 struct net_channel *net_http1_open(struct net_host *host, struct net_conn *conn)
 {
-    static const struct net_conn_events events = {on_bytes,   on_end,      on_broken,
-                                                  on_written, on_deadline, on_closed};
+    static const struct net_conn_events events = {on_bytes,    on_end,    on_broken, on_written,
+                                                  on_deadline, on_closed, NULL};
     static const struct net_channel_ops ops = {drop, on_close};
     const struct net_client_options *o = &host->client->options;
     struct http1_channel *channel = calloc(1, sizeof *channel);

@@ -162,16 +162,17 @@ static void answer(struct net_exchange *exchange, int status, const struct net_h
     s->close_after |= !s->message.keep_alive;
     close = s->close_after || s->base.server->closing;
     buf_reset(out);
-    net_http1_put_response(out, &(struct net_http1_reply){
-                                    .status = status,
-                                    .headers = headers,
-                                    .header_count = header_count,
-                                    .body_len = blob_slice(body).len,
-                                    .date = net_loop_date(s->conn->loop),
-                                    .close = close,
-                                    .keep_alive = !close && s->message.http10,
-                                    .upgrade_h2c = s->base.server->options.advertise_h2c,
-                                });
+    net_http1_put_response(
+        out, &(struct net_http1_reply){
+                 .status = status,
+                 .headers = headers,
+                 .header_count = header_count,
+                 .body_len = blob_slice(body).len,
+                 .date = net_loop_date(s->conn->loop),
+                 .close = close,
+                 .keep_alive = !close && s->message.http10,
+                 .upgrade_h2c = !s->conn->tls && s->base.server->options.advertise_h2c,
+             });
     if (s->message.parser.method == HTTP_HEAD || !net_http1_status_has_body(status))
         body = NULL;
     s->state = WRITING;
@@ -384,8 +385,8 @@ static void destroy(struct net_session *base)
 
 bool net_http1_serve(struct net_server *server, struct net_conn *conn, const char *peer)
 {
-    static const struct net_conn_events events = {on_bytes,   on_end,      on_broken,
-                                                  on_written, on_deadline, on_closed};
+    static const struct net_conn_events events = {on_bytes,    on_end,    on_broken, on_written,
+                                                  on_deadline, on_closed, NULL};
     static const struct net_session_ops ops = {retire, destroy};
     struct http1_session *s = calloc(1, sizeof *s);
 

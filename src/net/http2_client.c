@@ -490,7 +490,10 @@ static void on_end(struct net_conn *conn)
 
 static void on_broken(struct net_conn *conn, int error)
 {
-    interrupted(conn->owner, net_failure_of(-error), uv_strerror(-error));
+    const char *why;
+    enum net_failure failure = net_conn_failure(conn, error, &why);
+
+    interrupted(conn->owner, failure, why);
 }
 
 static void on_written(struct net_conn *conn, int error)
@@ -572,8 +575,8 @@ out:
 
 struct net_channel *net_http2_open(struct net_host *host, struct net_conn *conn)
 {
-    static const struct net_conn_events events = {on_bytes,   on_end,      on_broken,
-                                                  on_written, on_deadline, on_closed};
+    static const struct net_conn_events events = {on_bytes,    on_end,    on_broken, on_written,
+                                                  on_deadline, on_closed, NULL};
     static const struct net_channel_ops ops = {drop, on_close};
     const struct net_client_options *o = &host->client->options;
     struct http2_channel *channel = calloc(1, sizeof *channel);

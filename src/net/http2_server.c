@@ -769,8 +769,8 @@ out:
 
 bool net_http2_serve(struct net_server *server, struct net_conn *conn, const char *peer)
 {
-    static const struct net_conn_events events = {on_bytes,   on_gone,     on_broken,
-                                                  on_written, on_deadline, on_closed};
+    static const struct net_conn_events events = {on_bytes,    on_gone,   on_broken, on_written,
+                                                  on_deadline, on_closed, NULL};
     static const struct net_session_ops ops = {retire, destroy};
     struct http2_session *s = calloc(1, sizeof *s);
 

@@ -18,6 +18,7 @@
 #include "net/net.h"
 
 #define NET_READ_BUFFER ((size_t)64 << 10)
+#define NET_TLS_RECORD  ((size_t)16 << 10)
 #define NET_SCRATCH_MAX ((size_t)1 << 20) /* the head of one message that we write */
 
 /*
@@ -88,7 +89,8 @@ struct net_loop {
     uint8_t
         *read_buffer;   /* NET_READ_BUFFER bytes; what is in it is consumed before the next read */
     struct buf scratch; /* used within one call */
-    struct buf frames;  /* of HTTP/2, while they are being written */
+    uint8_t plain[NET_TLS_RECORD]; /* as read_buffer, for what TLS has opened */
+    struct buf frames;             /* of HTTP/2, while they are being written */
     time_t date_second;
     char date[32];
 };

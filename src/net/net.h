@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The network room: one event loop (libuv), an HTTP server and an HTTP client on it. A request and
- * a response are whole (bounded) messages; what bytes carried them, HTTP/1.1 or HTTP/2, is hidden
- * here.
+ * a response are whole (bounded) messages; what bytes carried them (HTTP/1.1 or HTTP/2, in clear
+ * text or over TLS) is hidden here.
  *
  * A loop and everything on it belong to one thread, save net_post and net_loop_stop. Callbacks come
  * on that thread. Nothing here blocks, logs or keeps a pointer to the caller's memory past the
@@ -83,6 +83,8 @@ struct net_server_options {
     size_t max_connections;     /* past it, accepted ones are closed at once; default 10,000 */
     uint32_t header_timeout_ms; /* for the whole request to come in, from its first byte; 30,000 */
     uint32_t idle_timeout_ms;   /* between requests of a connection; default 120,000 */
+    /* PEM files, the certificate's chain behind it; both: TLS, with HTTP/2 by ALPN */
+    const char *tls_cert_file, *tls_key_file;
     bool advertise_h2c; /* HTTP/1.1 responses say that HTTP/2 is spoken here in clear text */
     /*
      * A request has come, whole. It, and what it points at, live until the exchange is answered or
@@ -104,6 +106,10 @@ struct net_server_options {
 /* Binds and listens before it returns, or says why not (CODE_UNAVAILABLE, the address named). */
 int net_server_create(struct net_server **server, struct net_loop *loop,
                       const struct net_server_options *options, struct error *err);
+/* New connections get this certificate; on failure the one before stays. Not for a server that was
+ * made without TLS. */
+int net_server_reload_tls(struct net_server *server, const char *cert_file, const char *key_file,
+                          struct error *err);
 uint16_t net_server_port(const struct net_server *server);
 /* Accepts no more connections, closes idle ones; requests in progress may still be answered
  * (responses then say Connection: close). */
@@ -157,6 +163,7 @@ struct net_client_options {
     uint32_t connect_timeout_ms; /* default 10,000 */
     uint32_t idle_timeout_ms;    /* a kept connection is closed after this; default 30,000 */
     size_t max_idle_per_host;    /* kept connections; default 1,024 */
+    const char *ca_file;         /* PEM authorities to trust instead of the system's */
 };
 
 struct net_client;
@@ -170,7 +177,7 @@ void net_client_destroy(struct net_client *client);
 struct net_outgoing {
     struct slice host; /* name, IPv4, or IPv6 without brackets */
     uint16_t port;
-    bool tls; /* CODE_UNIMPLEMENTED until TLS is built in */
+    bool tls; /* https: the peer's certificate must be valid for the host */
     struct slice method;
     struct slice target;              /* path and query */
     const struct net_header *headers; /* Host and Content-Length are added; no other is */

@@ -3,11 +3,12 @@
  * Client and server of this room with each other, the same cases over every protocol that they
  * have: whoever uses net.h should not notice which it is.
  */
-#include "net/testing.h"
+#include "net/certs.h"
+#include "net/client.h"
 
 enum { HELD_MAX = 2500 };
 
-enum protocol { HTTP1, H2C };
+enum protocol { HTTP1, H2C, TLS_HTTP1, TLS_HTTP2 };
 
 struct outcome {
     struct world *world;
@@ -25,6 +26,8 @@ struct world {
     struct net_loop *loop;
     struct net_server *server;
     struct net_client *client;
+    struct net_host *pinned; /* to HTTP/1.1 */
+    struct authority authority;
     uint16_t port;
     struct net_exchange *held[HELD_MAX];
     size_t held_count, served, gone;
@@ -98,6 +101,8 @@ static void on_gone(void *arg, struct net_exchange *exchange)
     w->gone++;
 }
 
+static void end_client(struct world *w);
+
 static void on_done(void *arg, const struct net_response *response)
 {
     struct outcome *o = arg;
@@ -113,10 +118,8 @@ static void on_done(void *arg, const struct net_response *response)
         net_header_get(response->headers, response->header_count, "upgrade").data != NULL;
     copy(o->header, sizeof o->header,
          net_header_get(response->headers, response->header_count, "x-h"));
-    if (o->destroy) {
-        net_client_destroy(o->world->client);
-        o->world->client = NULL;
-    }
+    if (o->destroy)
+        end_client(o->world);
     copy(o->body, sizeof o->body, response->body);
     o->body_len = response->body.len;
     o->body_hash = slice_hash(response->body, 0);
@@ -128,6 +131,7 @@ static struct net_outgoing request_to(struct outcome *o, const char *target)
 {
     return (struct net_outgoing){.host = slice_str("127.0.0.1"),
                                  .port = o->world->port,
+                                 .tls = o->world->protocol >= TLS_HTTP1,
                                  .method = slice_str("GET"),
                                  .target = slice_str(target),
                                  .done = on_done,
@@ -165,6 +169,30 @@ static struct outcome get(struct world *w, const char *target)
     return o;
 }
 
+static void new_client(struct world *w, struct net_client_options options)
+{
+    if (w->protocol >= TLS_HTTP1)
+        options.ca_file = w->authority.ca_file;
+    assert_int_equal(net_client_create(&w->client, w->loop, &options, NULL), 0);
+    if (w->protocol != TLS_HTTP1)
+        return;
+    w->pinned = net_pool_host(&w->client->pool, slice_str("127.0.0.1"), w->port, true);
+    w->pinned->off_until_ms = INT64_MAX;
+}
+
+static void end_client(struct world *w)
+{
+    struct net_client *client = w->client;
+
+    if (!client)
+        return;
+    w->client = NULL;
+    if (w->pinned)
+        net_pool_unref(&client->pool, w->pinned);
+    w->pinned = NULL;
+    net_client_destroy(client);
+}
+
 /* With a first request, by which the client learns what the server speaks. */
 static void start(struct world *w, struct net_server_options server,
                   struct net_client_options client)
@@ -176,9 +204,15 @@ static void start(struct world *w, struct net_server_options server,
     server.gone = on_gone;
     server.arg = w;
     server.advertise_h2c = w->protocol == H2C;
+    if (w->protocol >= TLS_HTTP1) {
+        authority_init(&w->authority);
+        authority_issue(&w->authority, "IP:127.0.0.1", 600);
+        server.tls_cert_file = w->authority.cert_file;
+        server.tls_key_file = w->authority.key_file;
+    }
     assert_int_equal(net_server_create(&w->server, w->loop, &server, NULL), 0);
     w->port = net_server_port(w->server);
-    assert_int_equal(net_client_create(&w->client, w->loop, &client, NULL), 0);
+    new_client(w, client);
     first = get(w, "/first");
     assert_int_equal(first.failure, NET_OK);
     assert_int_equal(first.has_upgrade, w->protocol == H2C);
@@ -198,10 +232,11 @@ static int teardown(void **state)
 {
     struct world *w = *state;
 
-    net_client_destroy(w->client);
+    end_client(w);
     net_server_destroy(w->server);
     net_loop_destroy(w->loop);
     blob_unref(w->big);
+    authority_finish(&w->authority);
     free(w);
     return 0;
 }
@@ -353,10 +388,8 @@ static void tells_responses_that_are_too_large(void **state)
     o = get(w, "/big");
     assert_int_equal(o.failure, NET_MALFORMED);
     assert_non_null(strstr(o.message, "the body is too large"));
-    net_client_destroy(w->client);
-    assert_int_equal(net_client_create(&w->client, w->loop,
-                                       &(struct net_client_options){.max_header_bytes = 150}, NULL),
-                     0);
+    end_client(w);
+    new_client(w, (struct net_client_options){.max_header_bytes = 150});
     w->held_count = 0;
     o = get(w, "/none"); /* a short head is fine */
     assert_int_equal(o.failure, NET_OK);
@@ -470,8 +503,7 @@ static void a_client_that_goes_takes_its_exchanges_with_it(void **state)
         send_get(&o[i], "/hold");
     }
     UNTIL(w->loop, w->held_count == 50);
-    net_client_destroy(w->client);
-    w->client = NULL;
+    end_client(w);
     for (size_t i = 0; i < 50; i++)
         assert_int_equal(o[i].failure, NET_CANCELED);
     UNTIL(w->loop, w->gone == 50);
@@ -636,12 +668,12 @@ static void a_request_that_the_server_leaves_goes_elsewhere(void **state)
 
 int main(void)
 {
-    static enum protocol http1 = HTTP1, h2c = H2C;
+    static enum protocol http1 = HTTP1, h2c = H2C, tls1 = TLS_HTTP1, tls2 = TLS_HTTP2;
 #define T(test, protocol)                                                                          \
     {                                                                                              \
 #test "/" #protocol, test, setup, teardown, &(protocol)                                    \
     }
-#define EACH(test) T(test, http1), T(test, h2c)
+#define EACH(test) T(test, http1), T(test, h2c), T(test, tls1), T(test, tls2)
     const struct CMUnitTest tests[] = {
         EACH(carries_a_request_and_its_answer),
         EACH(carries_every_kind_of_answer),
@@ -659,6 +691,7 @@ int main(void)
         EACH(idle_connections_are_closed),
         EACH(a_stalled_answer_is_given_up),
         T(many_calls_share_a_connection, h2c),
+        T(many_calls_share_a_connection, tls2),
         T(a_request_that_the_server_leaves_goes_elsewhere, h2c),
     };
 

@@ -203,6 +203,29 @@ static void set_defaults(struct net_server_options *options)
         options->idle_timeout_ms = 120000;
 }
 
+static void free_server(struct net_server *server)
+{
+    SSL_CTX_free(server->tls);
+    free(server);
+}
+
+int net_server_reload_tls(struct net_server *server, const char *cert_file, const char *key_file,
+                          struct error *err)
+{
+    SSL_CTX *context = NULL;
+    int rc;
+
+    if (!cert_file || !key_file)
+        return error_set(err, CODE_INVALID_ARGUMENT,
+                         "TLS needs both a certificate file and a key file");
+    rc = net_tls_server_context(&context, cert_file, key_file, err);
+    if (rc)
+        return rc;
+    SSL_CTX_free(server->tls); /* connections that use it keep it */
+    server->tls = context;
+    return 0;
+}
+
 int net_server_create(struct net_server **out, struct net_loop *loop,
                       const struct net_server_options *options, struct error *err)
 {
@@ -216,13 +239,20 @@ int net_server_create(struct net_server **out, struct net_loop *loop,
         return error_memory(err);
     server->loop = loop;
     server->options = *options;
-    server->options.host = NULL;
+    server->options.host = server->options.tls_cert_file = server->options.tls_key_file = NULL;
     set_defaults(&server->options);
     list_init(&server->sessions);
     list_init(&server->spare_streams);
+    if (options->tls_cert_file || options->tls_key_file) {
+        rc = net_server_reload_tls(server, options->tls_cert_file, options->tls_key_file, err);
+        if (rc) {
+            free(server);
+            return rc;
+        }
+    }
     rc = bind_server(server, options->host, err);
     if (rc) {
-        free(server);
+        free_server(server);
         return rc;
     }
     if (!net_timer_init(&server->retry, loop, on_retry, server)) {
@@ -240,7 +270,7 @@ int net_server_create(struct net_server **out, struct net_loop *loop,
     return 0;
 fail:
     close(server->fd);
-    free(server);
+    free_server(server);
     return rc;
 }
 
@@ -260,7 +290,7 @@ static void on_listener_closed(uv_handle_t *handle)
 
     server->listener_gone = true;
     if (server->destroyed)
-        free(server);
+        free_server(server);
 }
 
 static void close_listener(struct net_server *server)
@@ -300,7 +330,7 @@ void net_server_destroy(struct net_server *server)
     net_http2_free_spare(server);
     server->destroyed = true;
     if (server->listener_gone)
-        free(server);
+        free_server(server);
 }
 
 void net_exchange_set(struct net_exchange *exchange, void *data)

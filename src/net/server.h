@@ -39,6 +39,7 @@ struct net_server {
     bool listener_gone, destroyed;
     struct net_timer retry; /* accepting again after the process ran out of descriptors */
     uint16_t port;
+    SSL_CTX *tls; /* NULL: clear text */
     bool closing;
     struct list sessions;
     size_t session_count, exchanges;
