@@ -243,7 +243,7 @@ bool timers_reserve(struct engine *e, size_t extra)
     if (need <= e->timer_cap)
         return true;
     while (cap < need)
-        cap += cap / 2;
+        cap += cap / 4; /* not twice: most of it is there for years */
     if (cap >= UINT32_MAX)
         return false;
     slots = realloc(e->timers, (size_t)cap * sizeof *slots);
