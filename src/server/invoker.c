@@ -268,28 +268,30 @@ static void run_done(void *arg, const struct net_response *response)
 
 /* --- how it begins --------------------------------------------------------------------------- */
 
-static char *put(char *to, struct slice text)
+/* Writes the text at `at`; where it ends. */
+static size_t put(char *target, size_t at, struct slice text)
 {
     if (text.len)
-        memcpy(to, text.data, text.len);
-    return to + text.len;
+        memcpy(target + at, text.data, text.len);
+    return at + text.len;
 }
 
 /* "/prefix/dispatch.sdk.v1.FunctionService/Run?query"; data NULL: no memory. */
 static struct slice run_target(const struct net_url *url, struct arena *arena)
 {
     struct slice prefix = url->path, path = slice_str(RUN_PATH), query = url->query;
-    char *target, *at;
+    char *target;
+    size_t len;
 
     while (prefix.len && ((const char *)prefix.data)[prefix.len - 1] == '/')
         prefix.len--;
-    target = at = arena_alloc(arena, prefix.len + path.len + 1 + query.len);
+    target = arena_alloc(arena, prefix.len + path.len + 1 + query.len);
     if (!target)
         return (struct slice){0};
-    at = put(put(at, prefix), path);
+    len = put(target, put(target, 0, prefix), path);
     if (query.len)
-        at = put(put(at, slice_str("?")), query);
-    return slice(target, (size_t)(at - target));
+        len = put(target, put(target, len, slice_str("?")), query);
+    return slice(target, len);
 }
 
 static uint32_t run_timeout(const struct http_invoker *invoker, int64_t expires)
