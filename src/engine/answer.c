@@ -42,7 +42,7 @@ static void retry(struct engine *e, struct call *c, int64_t now, const struct en
     c->failures += c->failures < COUNT_MAX;
     c->last_status = (uint8_t)a->status;
     if (a->too_large)
-        c->results_cut = c->delivered > 1 ? c->delivered / 2 : 1;
+        c->results_cut = c->delivered / 2;
     e->stats.retries++;
     wait_until(e, c, time_add(now, backoff(e, c->failures)), MOVE_RETRIED);
 }
@@ -392,7 +392,9 @@ static void take_answer(struct engine *e, struct call *c, int64_t now,
     case ENGINE_GONE:
         break;
     }
-    if (a->status == STATUS_INCOMPATIBLE_STATE)
+    if (a->too_large && c->delivered < 2) /* the next one would be as large */
+        call_finish(e, c, now, STATUS_PERMANENT_ERROR, END_ANSWER, NULL, a->error);
+    else if (a->status == STATUS_INCOMPATIBLE_STATE)
         restart(e, c, now, a->status);
     else if (status_is_temporary(a->status))
         retry(e, c, now, a);

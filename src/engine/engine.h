@@ -124,7 +124,8 @@ struct engine_answer {
     enum engine_outcome outcome;
     enum status status;
     bool transport;      /* the status is about the way there (counts as overload) */
-    bool too_large;      /* HTTP 413: halve the results of the next resume */
+    bool too_large;      /* HTTP 413: halve the results of the next resume; with one or none, the
+                            call ends as PERMANENT_ERROR */
     bool blameless;      /* no sign of overload, whatever the status */
     struct blob *output; /* packed Any, or NULL */
     struct blob *error;  /* packed Error, or NULL */

@@ -543,6 +543,16 @@ static void test_a_413_halves_the_results(void **state)
 
     assert_true(engine_run_info(b->e, id, f.attempt, &run));
     assert_int_equal(run.result_count, 1);
+    /* Nothing is left to leave out: that is its end. */
+    a = bench_answer_to(f);
+    a.status = STATUS_TEMPORARY_ERROR;
+    a.too_large = true;
+    engine_answer(b->e, b->now, &a);
+    bench_commit(b);
+    struct engine_row row;
+
+    bench_result(b, id, &row);
+    assert_int_equal(row.status, STATUS_PERMANENT_ERROR);
     bench_destroy(b);
 }
 
