@@ -71,6 +71,9 @@ int engine_restart(struct engine *e, int64_t now, uint64_t id, void *token, stru
         return error_set(err, CODE_NOT_FOUND, "no such live call");
     if (c->state == CALL_DONE)
         return error_set(err, CODE_FAILED_PRECONDITION, "the call is done");
+    if (c->is_event)
+        return error_set(err, CODE_FAILED_PRECONDITION,
+                         "nobody runs the call, it is completed from outside: cancel it instead");
     if (c->state == CALL_RUNNING)
         engine_emit(e, &(struct engine_effect){.kind = ENGINE_CANCEL_RUN,
                                                .call = c->id,
@@ -177,7 +180,7 @@ static int check_poll(const struct engine *e, const struct call *c, int64_t now,
         struct error late;
 
         if (spec_check(e, now, &a->specs[i], c, &late))
-            return error_set(why, CODE_INVALID_ARGUMENT, "calls[%zu]: %s", i, late.message);
+            return error_set(why, late.code, "calls[%zu]: %s", i, late.message);
     }
     return CODE_OK;
 }

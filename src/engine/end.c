@@ -47,6 +47,7 @@ static enum move end_move(enum call_end end)
         [END_ANSWER] = MOVE_ANSWERED,
         [END_EXPIRED] = MOVE_EXPIRED,
         [END_CANCELLED] = MOVE_CANCELLED,
+        [END_KEY_TAKEN] = MOVE_KEY_TAKEN,
     };
 
     return moves[end];
@@ -73,7 +74,9 @@ void call_finish(struct engine *e, struct call *c, int64_t now, enum status stat
     c->finish = e->next_finish++;
     c->failed = !good || error;
     c->result_len = (uint32_t)(blob_slice(output).len + blob_slice(error).len);
-    call_move(e, c, end_move(end));
+    call_move(e, c, c->is_event && end == END_ANSWER ? MOVE_COMPLETED : end_move(end));
+    if (c->is_event && (end == END_EXPIRED || end == END_CANCELLED))
+        event_forget(e, atom_slice(c->target->org), call_key(c), c->id);
     put_end(e, c, output, error);
     if (c->parent)
         call_dirty(e, c);

@@ -32,6 +32,10 @@ static struct engine_config with_defaults(struct engine_config c)
     DEFAULT(results_max, 1000);
     DEFAULT(results_bytes_max, 6000000);
     DEFAULT(state_max, 8000000);
+    DEFAULT(events_max, 1000000);
+    DEFAULT(early_max, 10000);
+    DEFAULT(early_bytes_max, (uint64_t)64 << 20);
+    DEFAULT(early_ns, 24 * 3600 * NS_PER_S);
     DEFAULT(window_start, 16);
     DEFAULT(window_max, 1024);
     if (c.results_max > UINT16_MAX) /* as the records have it */
@@ -60,6 +64,7 @@ int engine_create(struct engine **engine, const struct engine_config *config, st
     map_init(&e->target_by_key);
     map_init(&e->group_by_key);
     list_init(&e->turns_free);
+    events_init(e);
     list_init(&e->runnable);
     buf_init(&e->scratch, SCRATCH_MAX);
     commit_init(&e->commits[0]);
@@ -88,6 +93,7 @@ void engine_destroy(struct engine *e)
     commit_free(&e->commits[0]);
     commit_free(&e->commits[1]);
     map_free(&e->group_by_key);
+    events_free(e);
     atoms_free(&e->atoms);
     buf_free(&e->scratch);
     free(e->effects);
@@ -129,7 +135,8 @@ void call_row(const struct call *c, struct engine_row *row)
         .org = atom_slice(c->target->org),
         .function = atom_slice(c->target->function),
         .endpoint = atom_slice(c->target->endpoint),
-        .version = atom_slice(c->target->version),
+        .version = c->is_event ? (struct slice){0} : atom_slice(c->target->version),
+        .key = call_key(c),
         .created = c->created,
         .expires = c->expires,
         .due = done || c->state == CALL_RUNNING ? TIME_NEVER : c->due,
@@ -189,7 +196,7 @@ static struct target *target_of(struct engine *e, const struct engine_spec *spec
         .function = spec->function,
         .endpoint =
             parent && !spec->endpoint.len ? atom_slice(parent->target->endpoint) : spec->endpoint,
-        .version = spec->version,
+        .version = spec->key.len ? spec->key : spec->version,
     };
 
     return target_get(e, &names);
@@ -213,6 +220,10 @@ int64_t spec_expires(const struct engine *e, int64_t now, const struct engine_sp
 int spec_check(const struct engine *e, int64_t now, const struct engine_spec *spec,
                const struct call *parent, struct error *err)
 {
+    if (spec->key.len && !event_room(e))
+        return error_set(err, CODE_RESOURCE_EXHAUSTED,
+                         "%u keys of calls completed from outside are in use, which is the limit",
+                         e->config.events_max);
     if (spec->not_before <= now || spec->not_before < spec_expires(e, now, spec, parent))
         return CODE_OK;
     return error_set(err, CODE_INVALID_ARGUMENT,
@@ -234,7 +245,8 @@ struct call *call_create(struct engine *e, int64_t now, const struct engine_spec
     }
     c->created = now;
     c->expires = spec_expires(e, now, spec, parent);
-    if (spec->not_before > now)
+    c->is_event = spec->key.len > 0;
+    if (spec->not_before > now && !c->is_event)
         c->due = spec->not_before;
     c->priority = spec->priority;
     c->generation = 1;
@@ -266,12 +278,17 @@ void call_admit(struct engine *e, struct call *c)
         ring_append(e, &parent->children, c, RING_SIBLING);
         parent->outstanding++;
     }
-    call_move(e, c, c->due == TIME_NEVER ? MOVE_CREATED : MOVE_CREATED_LATER);
+    if (c->is_event)
+        call_move(e, c, MOVE_CREATED_EVENT);
+    else
+        call_move(e, c, c->due == TIME_NEVER ? MOVE_CREATED : MOVE_CREATED_LATER);
     call_set_timer(e, c);
     call_dirty(e, c);
+    e->stats.dispatched++;
     if (c->state == CALL_READY)
         call_enqueue(e, c);
-    e->stats.dispatched++;
+    if (c->is_event)
+        event_admit(e, c);
 }
 
 /* --- events ----------------------------------------------------------------------------------- */
@@ -299,7 +316,7 @@ static int check_dispatch(const struct engine *e, int64_t now, const struct engi
         struct error why;
 
         if (spec_check(e, now, &specs[i], NULL, &why))
-            return error_set(err, CODE_INVALID_ARGUMENT, "calls[%zu]: %s", i, why.message);
+            return error_set(err, why.code, "calls[%zu]: %s", i, why.message);
     }
     return CODE_OK;
 }
@@ -370,14 +387,17 @@ void engine_tick(struct engine *e, int64_t now)
 
     while (!e->failed && (c = timers_first(e)) && timer_key(e, c) <= now)
         call_due(e, c, now);
+    events_tick(e, now);
     engine_pump(e);
 }
 
 int64_t engine_next_due(const struct engine *e)
 {
+    const struct heap_node *early = heap_min(&e->early);
     const struct call *c = timers_first(e);
+    int64_t due = c ? timer_key(e, c) : TIME_NEVER;
 
-    return c ? timer_key(e, c) : TIME_NEVER;
+    return early && early->key < due ? early->key : due;
 }
 
 /* --- looking ---------------------------------------------------------------------------------- */

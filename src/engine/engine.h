@@ -53,8 +53,13 @@ struct engine_config {
     uint64_t results_bytes_max; /* of one resume, at least one is always delivered: 6,000,000 */
     uint64_t state_max;         /* what appending may make of a state: 8,000,000 */
 
-    uint32_t window_start; /* runs in flight a group, at first: 16 */
-    uint32_t window_max;   /* 1,024 */
+    uint64_t key_seed;        /* of the places of keys; never another for the same store */
+    uint32_t events_max;      /* keys of calls completed from outside, live or used: 1,000,000 */
+    uint32_t early_max;       /* completions kept that came before their calls: 10,000 */
+    uint64_t early_bytes_max; /* 64 MiB of them */
+    int64_t early_ns;         /* 24 h each */
+    uint32_t window_start;    /* runs in flight a group, at first: 16 */
+    uint32_t window_max;      /* 1,024 */
 };
 
 int engine_create(struct engine **engine, const struct engine_config *config, struct error *err);
@@ -70,6 +75,9 @@ bool engine_failed(const struct engine *engine);
  */
 int engine_load_meta(struct engine *engine, uint64_t key, struct slice value, struct error *err);
 int engine_load_call(struct engine *engine, uint64_t key, struct slice value, struct error *err);
+/* Every row of TABLE_KEY from key_first(KEY_EVENT) on, after the CALL rows. */
+int engine_load_key(struct engine *engine, uint64_t key, uint32_t sub, struct slice value,
+                    struct error *err);
 int engine_loaded(struct engine *engine, int64_t now, struct error *err);
 
 /* --- events ---------------------------------------------------------------------------------- */
@@ -85,6 +93,7 @@ struct engine_spec {
     int64_t not_before;      /* it waits until then, and a default expiration counts from then; 0:
                                 at once */
     int32_t priority;        /* higher runs first; of a tail call, 0: the one it had */
+    struct slice key;        /* the call is completed from outside, under this name; else empty */
     uint64_t retry_of;       /* roots only: the call that it is made from, or 0 */
     struct blob *input;      /* NULL: none */
 };
@@ -166,6 +175,18 @@ int engine_cancel(struct engine *engine, int64_t now, uint64_t id, void *token, 
 /* A live call gives up its state, its counts and its children, and runs at once from its input, in
  * a new generation. As engine_cancel otherwise. */
 int engine_restart(struct engine *engine, int64_t now, uint64_t id, void *token, struct error *err);
+
+/* The end of a call that nobody runs: of the one with that id, or that key. */
+struct engine_completion {
+    uint64_t call; /* 0: by key */
+    struct slice org, key;
+    enum status status; /* of an end */
+    struct blob *output, *error;
+};
+/* A completion that comes before its call is kept for a while. CODE_FAILED_PRECONDITION: the call
+ * is done, or none of this kind; CODE_RESOURCE_EXHAUSTED. */
+int engine_complete(struct engine *engine, int64_t now, const struct engine_completion *completion,
+                    void *token, struct error *err);
 
 /* Does what is due by now. */
 void engine_tick(struct engine *engine, int64_t now);

@@ -36,7 +36,8 @@ struct group {
 /* What calls have in common that go to the same function. */
 struct target {
     struct atom *key; /* of the four names */
-    struct atom *org, *function, *endpoint, *version;
+    struct atom *org, *function, *endpoint;
+    struct atom *version; /* of a call completed from outside: its key */
     struct group *group;
     uint32_t refs;
 };
@@ -97,6 +98,7 @@ struct call {
     bool fresh : 1, has_input : 1, has_poll_error : 1, poll_timer : 1, wake_on_error : 1;
     bool inbox_error : 1; /* one in the inbox has failed */
     bool failed : 1;      /* done, with an error for the parent */
+    bool is_event : 1;    /* completed from outside: event.c */
     bool stored : 1;      /* its row is in the store, or in a batch on its way there */
     bool dirty : 1;       /* in commit.dirty of the open commit */
 };
@@ -147,6 +149,11 @@ struct engine {
     uint64_t next_finish, next_attempt;
     uint64_t *results; /* scratch of engine_run_info */
     struct buf scratch;
+    struct map events; /* place to struct event */
+    uint32_t events_len;
+    struct heap early; /* completions that came before their calls, by expiry */
+    size_t early_bytes;
+
     struct engine_stats stats;
     uint64_t by_state[CALL_STATES];
 
@@ -161,6 +168,7 @@ struct engine {
 enum move {
     MOVE_CREATED,
     MOVE_CREATED_LATER,
+    MOVE_CREATED_EVENT,
     MOVE_LOADED_READY,
     MOVE_LOADED_WAITING,
     MOVE_LOADED_SUSPENDED,
@@ -179,6 +187,8 @@ enum move {
     MOVE_RESULTS,
     MOVE_WAITED,
     MOVE_ANSWERED,
+    MOVE_COMPLETED,
+    MOVE_KEY_TAKEN,
     MOVE_EXPIRED,
     MOVE_CANCELLED,
     MOVE_COUNT,
@@ -286,6 +296,23 @@ void group_feedback(struct engine *e, struct group *g, int64_t now,
                     const struct engine_answer *answer);
 /* Issues what may run. */
 void engine_pump(struct engine *e);
+
+/* --- event.c */
+
+static inline struct slice call_key(const struct call *c)
+{
+    return c->is_event ? atom_slice(c->target->version) : (struct slice){0};
+}
+
+void events_init(struct engine *e);
+void events_free(struct engine *e); /* before the atoms go */
+bool event_room(const struct engine *e);
+/* A call to event: was made, and is linked: it takes its key, or ends. */
+void event_admit(struct engine *e, struct call *c);
+/* The key is not that call's any more, if it was. */
+void event_forget(struct engine *e, struct slice org, struct slice name, uint64_t call);
+/* Drops the completions whose calls did not come in time. */
+void events_tick(struct engine *e, int64_t now);
 
 /* --- turn.c */
 

@@ -29,9 +29,12 @@ static uint16_t limit_results(const struct engine *e, uint32_t n)
 static bool fill(struct engine *e, struct call *c, const struct engine_row *r)
 {
     bool done = r->state == CALL_DONE;
-    struct target_names names = {
-        .org = r->org, .function = r->function, .endpoint = r->endpoint, .version = r->version};
+    struct target_names names = {.org = r->org,
+                                 .function = r->function,
+                                 .endpoint = r->endpoint,
+                                 .version = r->key.len ? r->key : r->version};
 
+    c->is_event = r->key.len > 0;
     c->target = target_get(e, &names);
     if (!c->target)
         return false;
@@ -103,8 +106,9 @@ int engine_load_call(struct engine *e, uint64_t key, struct slice value, struct 
         return code;
     if (r.id != key || value.len || r.state == CALL_RUNNING || key <= e->last_loaded ||
         r.depth > UINT16_MAX || r.state_len > UINT32_MAX || r.result_len > UINT32_MAX ||
-        (r.state == CALL_WAITING && r.due == TIME_NEVER) || r.state_chunks > STATE_CHUNKS_MAX ||
-        (r.state == CALL_READY && r.due != TIME_NEVER) || (r.state == CALL_SUSPENDED && r.fresh))
+        (r.state == CALL_WAITING && (r.due == TIME_NEVER) != (r.key.len > 0)) ||
+        r.state_chunks > STATE_CHUNKS_MAX || (r.state == CALL_READY && r.due != TIME_NEVER) ||
+        (r.state == CALL_SUSPENDED && r.fresh))
         return error_set(err, CODE_DATA_LOSS, "row of call %llu cannot be",
                          (unsigned long long)key);
     c = call_new(e);

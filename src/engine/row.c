@@ -37,6 +37,7 @@ enum row_field {
     FIELD_PRIORITY, /* zigzag */
     FIELD_BITS,
     FIELD_RETRY_OF,
+    FIELD_KEY, /* bytes */
     FIELD_COUNT,
 };
 
@@ -56,6 +57,10 @@ static void put_fields(struct buf *out, const struct engine_row *r)
     put_field(out, FIELD_BITS,
               (r->wake_on_error ? BIT_WAKE_ON_ERROR : 0) | (r->failed ? BIT_FAILED : 0));
     put_field(out, FIELD_RETRY_OF, r->retry_of);
+    if (r->key.len) {
+        buf_append_byte(out, FIELD_KEY);
+        buf_put_bytes(out, r->key);
+    }
     buf_append_byte(out, FIELD_END);
 }
 
@@ -152,7 +157,7 @@ static bool get_end(struct slice *in, struct engine_row *r)
 
     if (!slice_get_byte(in, &status) || !slice_get_byte(in, &end) ||
         !slice_get_varint(in, &r->finish) || !slice_get_varint(in, &r->result_len) ||
-        !get_time(in, &r->done) || status >= STATUS_COUNT || end > END_CANCELLED)
+        !get_time(in, &r->done) || status >= STATUS_COUNT || end > END_KEY_TAKEN)
         return false;
     r->status = status;
     r->end = end;
@@ -193,6 +198,11 @@ static int get_fields(struct slice *in, struct engine_row *r, struct error *err)
             return error_set(err, CODE_FAILED_PRECONDITION,
                              "row of call %llu has a field %u, which this program does not know",
                              (unsigned long long)r->id, field);
+        if (field == FIELD_KEY) {
+            if (!slice_get_bytes(in, &r->key) || !r->key.len)
+                break;
+            continue;
+        }
         if (!slice_get_varint(in, &value) || !set_field(r, (enum row_field)field, value))
             break;
     }

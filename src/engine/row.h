@@ -17,7 +17,7 @@
 enum call_state { CALL_READY, CALL_WAITING, CALL_RUNNING, CALL_SUSPENDED, CALL_DONE, CALL_STATES };
 
 /* Why a call ended otherwise than by its own answer. */
-enum call_end { END_ANSWER, END_EXPIRED, END_CANCELLED };
+enum call_end { END_ANSWER, END_EXPIRED, END_CANCELLED, END_KEY_TAKEN };
 
 struct engine_row {
     uint64_t id, parent, root; /* parent 0: a root */
@@ -54,6 +54,7 @@ struct engine_row {
 
     /* From version 2 on; left out of the row while they are zero: */
     int32_t priority;
+    struct slice key;   /* completed from outside, under this name; has no version */
     uint64_t retry_of;  /* of a root: the call that it was made from */
     bool wake_on_error; /* the poll: one result that is an error is enough */
     bool failed;        /* of a call that is done: its result is an error, as its parent sees it */

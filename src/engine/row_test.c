@@ -235,12 +235,40 @@ static void test_live_rows(void **state)
     buf_free(&b);
 }
 
+/* The fields that only a root of a retry, and a call completed from outside, have. */
+static void test_fields_of_few(void **state)
+{
+    struct engine_row row = {.id = 5, .generation = 1, .due = TIME_NEVER, .state = CALL_WAITING},
+                      back;
+    struct error err;
+    struct slice in;
+    struct buf out;
+
+    (void)state;
+    buf_init(&out, 1000);
+    row.retry_of = 4;
+    row.key = slice_str("approval 7");
+    row_encode(&out, &row);
+    in = buf_slice(&out);
+    /* retry_of, key, end */
+    assert_memory_equal((const char *)in.data + in.len - 15, "\3\4\4\12approval 7\0", 15);
+    assert_int_equal(row_decode(&in, &back, &err), 0);
+    assert_true(in.len == 0 && back.retry_of == 4 && slice_eq(back.key, row.key));
+    row.depth = 1; /* only roots are retries */
+    buf_reset(&out);
+    row_encode(&out, &row);
+    in = buf_slice(&out);
+    assert_int_equal(row_decode(&in, &back, &err), CODE_DATA_LOSS);
+    buf_free(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_golden),
         cmocka_unit_test(test_golden_of_version_1),
         cmocka_unit_test(test_fields),
+        cmocka_unit_test(test_fields_of_few),
         cmocka_unit_test(test_every_truncation_is_data_loss),
         cmocka_unit_test(test_impossible_values),
         cmocka_unit_test(test_live_rows),

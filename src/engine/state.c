@@ -12,8 +12,8 @@
  *                        | +----- due --- WAITING                    |
  *                        +----------- results, max_wait -------------+
  *
- * A call that starts later is created WAITING. READY, WAITING and SUSPENDED can end too, by
- * expiration or cancellation.
+ * A call that starts later is created WAITING; so is one that is completed from outside (event.c).
+ * READY, WAITING and SUSPENDED can end too, by expiration or cancellation.
  */
 #include "engine/internal.h"
 
@@ -29,6 +29,7 @@ static const struct {
 } moves[MOVE_COUNT] = {
     [MOVE_CREATED] = {FROM_NEW, CALL_READY, "created"},
     [MOVE_CREATED_LATER] = {FROM_NEW, CALL_WAITING, "created, to start later"},
+    [MOVE_CREATED_EVENT] = {FROM_NEW, CALL_WAITING, "created, to be completed from outside"},
     [MOVE_LOADED_READY] = {FROM_NEW, CALL_READY, "loaded"},
     [MOVE_LOADED_WAITING] = {FROM_NEW, CALL_WAITING, "loaded"},
     [MOVE_LOADED_SUSPENDED] = {FROM_NEW, CALL_SUSPENDED, "loaded"},
@@ -47,6 +48,8 @@ static const struct {
     [MOVE_RESULTS] = {FROM(CALL_SUSPENDED), CALL_READY, "results"},
     [MOVE_WAITED] = {FROM(CALL_SUSPENDED), CALL_READY, "max wait"},
     [MOVE_ANSWERED] = {FROM(CALL_RUNNING), CALL_DONE, "answered"},
+    [MOVE_COMPLETED] = {FROM(CALL_WAITING), CALL_DONE, "completed from outside"},
+    [MOVE_KEY_TAKEN] = {FROM(CALL_WAITING), CALL_DONE, "key taken"},
     [MOVE_EXPIRED] = {FROM_LIVE, CALL_DONE, "expired"},
     [MOVE_CANCELLED] = {FROM_LIVE, CALL_DONE, "cancelled"},
 };
@@ -61,7 +64,7 @@ static void check_state(const struct call *c)
     case CALL_RUNNING:
         break;
     case CALL_WAITING:
-        assert(c->due != TIME_NEVER);
+        assert((c->due != TIME_NEVER) != c->is_event);
         break;
     case CALL_SUSPENDED:
         assert(!c->fresh);

@@ -46,6 +46,10 @@ static void why_waiting(const struct call *c, int64_t now, struct buf *out)
 {
     char text[WHEN_MAX];
 
+    if (c->is_event) {
+        buf_printf(out, "a completion from outside, under the key '%s'", c->target->version->text);
+        return;
+    }
     when(c->due, now, text);
     if (c->last_status != STATUS_UNSPECIFIED)
         buf_printf(out, "%s in %s after %s",

@@ -81,6 +81,10 @@ static void answer_tail(const struct call_limits *limits, wire_call *call, struc
         return;
     }
     code = call_to_spec(limits, call, false, specs, &why);
+    if (!code && specs->key.len) {
+        blob_unref(specs->input);
+        code = error_set(&why, CODE_INVALID_ARGUMENT, "nobody can be replaced by a call to event:");
+    }
     if (code) {
         free(specs);
         if (code == CODE_RESOURCE_EXHAUSTED)

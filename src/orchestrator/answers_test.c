@@ -223,7 +223,7 @@ static void a_tail_call_counts_before_all_else(void **state)
     s.call.function = a_function;
     s.call.endpoint = event;
     judge(&s);
-    expect_exit(&s, STATUS_INVALID_RESPONSE, "invalid_response", "later version");
+    expect_exit(&s, STATUS_INVALID_RESPONSE, "invalid_response", "key of a call to event:");
 }
 
 static void polls(void **state)

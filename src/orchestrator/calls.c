@@ -16,27 +16,30 @@ int call_clip(const char *text)
     return (int)slice_utf8_prefix(slice(text, len));
 }
 
-static int check_extensions(const wire_call *call, struct error *err)
+/* A call to event: has a key, and no other has. */
+static int check_key(const wire_call *call, struct error *err)
 {
+    bool event = strncmp(call->endpoint, "event:", 6) == 0;
+
+    if (event && call->not_before)
+        return error_set(err, CODE_INVALID_ARGUMENT,
+                         "not_before has no meaning for a call to event:, which nobody starts");
+    if (event)
+        return key_check_name("the key of a call to event:", slice_str(call->key), err);
     if (!call->key[0])
         return 0;
     return error_set(err, CODE_INVALID_ARGUMENT,
-                     "key is not supported by this version: leave it out");
+                     "key is for calls to the endpoint event: alone: leave it out");
 }
 
 static int check_endpoint(const char *endpoint, bool required, struct error *err)
 {
-    int code;
-
     if (!endpoint[0])
         return required ? error_set(err, CODE_INVALID_ARGUMENT,
                                     "endpoint is required: the URL of the application that has "
                                     "the function, such as http://localhost:8000")
                         : 0;
-    code = wire_endpoint_check(slice_str(endpoint), err);
-    if (!code && strncmp(endpoint, "event:", 6) == 0)
-        code = error_set(err, CODE_UNIMPLEMENTED, "event: calls come with a later version");
-    return code;
+    return wire_endpoint_check(slice_str(endpoint), err);
 }
 
 static int check_function(const char *function, struct error *err)
@@ -57,6 +60,7 @@ int call_to_spec(const struct call_limits *limits, const wire_call *call, bool e
     struct engine_spec s = {.function = slice_str(call->function),
                             .endpoint = slice_str(call->endpoint),
                             .version = slice_str(call->version),
+                            .key = slice_str(call->key),
                             .correlation_id = call->correlation_id,
                             .priority = call->priority};
     int code = check_function(call->function, err);
@@ -64,7 +68,7 @@ int call_to_spec(const struct call_limits *limits, const wire_call *call, bool e
     if (!code)
         code = check_endpoint(call->endpoint, endpoint_required, err);
     if (!code)
-        code = check_extensions(call, err);
+        code = check_key(call, err);
     if (code)
         return code;
     if (s.version.len > 1024)

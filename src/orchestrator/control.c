@@ -140,6 +140,104 @@ void orchestrator_restart(struct orchestrator *o, struct slice org, struct slice
     control(o, org, id, engine_restart, done, arg);
 }
 
+/* --- complete ----------------------------------------------------------------------------------
+ */
+
+/* An end that nobody can take back is of a status that ends. */
+static enum status status_of(const wire_error *error)
+{
+    int status = error ? (int)error->status : STATUS_OK;
+
+    if (!error)
+        return STATUS_OK;
+    return status > STATUS_OK && status < STATUS_COUNT && !status_is_temporary(status)
+               ? (enum status)status
+               : STATUS_PERMANENT_ERROR;
+}
+
+static int pack_part(const struct orchestrator *o, const ProtobufCMessage *message,
+                     const char *what, struct blob **blob, struct error *err)
+{
+    size_t len = message ? protobuf_c_message_get_packed_size(message) : 0;
+
+    if (!message)
+        return CODE_OK;
+    if (len > o->limits.payload_max)
+        return error_set(err, CODE_INVALID_ARGUMENT,
+                         "%s has %zu bytes, more than the %zu that are allowed", what, len,
+                         o->limits.payload_max);
+    *blob = wire_pack_blob(message);
+    return *blob ? CODE_OK : error_memory(err);
+}
+
+static int complete(struct orchestrator *o, const struct engine_completion *x,
+                    orchestrator_cancelled *done, void *arg, struct error *err)
+{
+    struct pending *p = calloc(1, sizeof *p);
+    int code;
+
+    if (!p)
+        return error_memory(err);
+    p->cancelled = done;
+    p->arg = arg;
+    code = engine_complete(o->engine, clock_now(o->options.clock), x, p, err);
+    o->dirty = true;
+    if (code)
+        free(p);
+    else
+        list_append(&o->pending, &p->link);
+    return code;
+}
+
+static int check_complete(const struct orchestrator *o,
+                          const Dispatch__V1__CompleteRequest *request, struct error *err)
+{
+    int code = request_check_open(o, err);
+
+    if (code)
+        return code;
+    if (!request->dispatch_id[0] == !request->key[0])
+        return error_set(err, CODE_INVALID_ARGUMENT,
+                         "say which call: its dispatch_id or its key, one of the two");
+    return request->key[0] ? key_check_name("key", slice_str(request->key), err) : CODE_OK;
+}
+
+void orchestrator_complete(struct orchestrator *o, struct slice org,
+                           const Dispatch__V1__CompleteRequest *request,
+                           orchestrator_cancelled *done, void *arg)
+{
+    struct engine_completion x = {.org = org, .key = slice_str(request->key)};
+    struct slice text = slice_str(request->dispatch_id);
+    struct reading *r = NULL;
+    struct error err = {0};
+    struct engine_row row;
+    int code = check_complete(o, request, &err);
+
+    x.status = status_of(request->error);
+    if (!code && request->output)
+        code = pack_part(o, &request->output->base, "the output", &x.output, &err);
+    if (!code && request->error)
+        code = pack_part(o, &request->error->base, "the error", &x.error, &err);
+    if (!code && text.len)
+        code = request_id(o, text, &x.call, &err);
+    if (!code && x.call && !(engine_find(o->engine, x.call, &row) && row.state != CALL_DONE)) {
+        code = reading_start(o, org, x.call, not_live, &r, &err);
+        if (!code) {
+            r->cancelled = done;
+            r->arg = arg;
+            lookup_start(&r->lookup);
+        }
+    } else if (!code && x.call && !slice_eq(row.org, org)) {
+        code = request_not_known(&err, text);
+    } else if (!code) {
+        code = complete(o, &x, done, arg, &err);
+    }
+    blob_unref(x.output);
+    blob_unref(x.error);
+    if (code)
+        done(arg, &err);
+}
+
 /* --- retry -------------------------------------------------------------------------------------
  */
 
@@ -156,6 +254,11 @@ static int retry_row(struct reading *r, const struct engine_row *row, struct err
     uint64_t first;
     int code = request_check_admission(o, err);
 
+    if (!code && row->key.len)
+        code = error_set(err, CODE_FAILED_PRECONDITION,
+                         "call %s was to be completed from outside: dispatch another one, under "
+                         "another key",
+                         r->lookup.text);
     if (!code && row->has_input && !r->lookup.input) /* between two reads */
         code = request_not_known(err, slice_str(r->lookup.text));
     return code ? code

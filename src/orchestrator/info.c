@@ -53,10 +53,11 @@ static bool set_texts(struct arena *arena, uint64_t tag, const struct engine_row
     info->parent_dispatch_id = result_id(arena, tag, row->parent);
     info->root_dispatch_id = result_id(arena, tag, row->root ? row->root : row->id);
     info->retry_of = result_id(arena, tag, row->retry_of);
+    info->key = arena_dup(arena, row->key);
     info->function = arena_dup(arena, row->function);
     info->endpoint = arena_dup(arena, row->endpoint);
     return info->dispatch_id && info->parent_dispatch_id && info->root_dispatch_id &&
-           info->retry_of && info->function && info->endpoint;
+           info->retry_of && info->key && info->function && info->endpoint;
 }
 
 int info_build(struct arena *arena, uint64_t tag, const struct info_parts *parts,

@@ -211,7 +211,7 @@ static bool own_all(struct keyed *k, struct slice org, struct slice name)
         struct engine_spec *s = &k->specs[i];
 
         if (!own(&k->arena, &s->function) || !own(&k->arena, &s->endpoint) ||
-            !own(&k->arena, &s->version))
+            !own(&k->arena, &s->version) || !own(&k->arena, &s->key))
             return false;
     }
     return true;

@@ -132,6 +132,13 @@ static int load_call(void *arg, const struct store_row *row)
     return engine_load_call(op->engine, row->key, row->value, &op->job.error);
 }
 
+static int load_key(void *arg, const struct store_row *row)
+{
+    struct opening *op = arg;
+
+    return engine_load_key(op->engine, row->key, row->sub, row->value, &op->job.error);
+}
+
 /* On the store's thread. The engine is handed over with the job. */
 static int opening_work(struct store_job *job, struct store *store, struct error *err)
 {
@@ -150,6 +157,10 @@ static int opening_work(struct store_job *job, struct store *store, struct error
     range.table = TABLE_CALL;
     if (!code)
         code = store_walk(store, PARTITION, &range, load_call, op, err);
+    range.table = TABLE_KEY;
+    range.from_key = key_first(KEY_EVENT);
+    if (!code)
+        code = store_walk(store, PARTITION, &range, load_key, op, err);
     return code;
 }
 
@@ -227,6 +238,7 @@ static void opening_submit(struct orchestrator *o)
     assert(o->life == LIFE_CLOSED && !o->engine && !o->commit.busy);
     o->life = LIFE_OPENING;
     *op = (struct opening){.config = o->options.engine, .ballast = o->ballast};
+    op->config.key_seed = o->tag;
     op->job.work = opening_work;
     op->job.done = opening_done;
     if (!op->config.seed)

@@ -155,6 +155,14 @@ void orchestrator_cancel(struct orchestrator *o, struct slice org, struct slice 
 /* A live call gives its state up and begins again from its input, in a new generation. */
 void orchestrator_restart(struct orchestrator *o, struct slice org, struct slice id,
                           orchestrator_cancelled *done, void *arg);
+/*
+ * Ends a call to the endpoint event:, by its id or its key, with an output or an error. One that
+ * comes before its call is kept for 24 hours, and taken when the call is made.
+ * CODE_FAILED_PRECONDITION: it was completed before, is done, or is of another kind.
+ */
+void orchestrator_complete(struct orchestrator *o, struct slice org,
+                           const Dispatch__V1__CompleteRequest *request,
+                           orchestrator_cancelled *done, void *arg);
 /* Makes a root of a call that is done: its function (that of its last tail call), endpoint,
  * version, priority and input, and as long until it expires. The response has the one id.
  * CODE_FAILED_PRECONDITION: the call is live. */

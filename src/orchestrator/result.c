@@ -88,6 +88,12 @@ static int build_error(struct arena *arena, uint64_t tag, const struct engine_ro
         e = made_error(arena, "Expired", expired_message(arena, row));
     } else if (row->end == END_CANCELLED) {
         e = made_error(arena, "Cancelled", arena_printf(arena, "the call was cancelled"));
+    } else if (row->end == END_KEY_TAKEN) {
+        e = made_error(arena, "KeyTaken",
+                       arena_printf(arena,
+                                    "the key '%.*s' is another call's, which waits for its "
+                                    "completion or has had it",
+                                    SLICE_FMT(row->key)));
     } else if (result->has_error) {
         int code = unpack_part(arena, tag, row, "error", &dispatch__sdk__v1__error__descriptor,
                                result->error, &e, err);

@@ -9,6 +9,7 @@
  *   POST /dispatch.v1.CallService/Wait
  *   POST /dispatch.v1.CallService/Cancel
  *   POST /dispatch.v1.CallService/Restart
+ *   POST /dispatch.v1.CallService/Complete
  *   POST /dispatch.v1.CallService/Retry
  *   GET  /healthz    200 as long as the loop turns
  *   GET  /readyz     200 when calls are taken; else 503 and why not

@@ -125,15 +125,18 @@ static void start_call(struct rpc *rpc, const void *message)
              LOG_STR("call", orchestrator_wait_id(wait)), LOG_STR("request", rpc->request_id));
 }
 
-/* Cancel, Restart: what there is to say is that it is so. */
+/* Cancel, Restart, Complete: what there is to say is that it is so. */
 static void controlled(void *arg, const struct error *error)
 {
     Dispatch__V1__CancelResponse cancel = DISPATCH__V1__CANCEL_RESPONSE__INIT;
     Dispatch__V1__RestartResponse restart = DISPATCH__V1__RESTART_RESPONSE__INIT;
+    Dispatch__V1__CompleteResponse complete = DISPATCH__V1__COMPLETE_RESPONSE__INIT;
     struct rpc *rpc = arg;
 
     if (rpc->method->request == &dispatch__v1__cancel_request__descriptor)
         rpc_end(rpc, error, &cancel);
+    else if (rpc->method->request == &dispatch__v1__complete_request__descriptor)
+        rpc_end(rpc, error, &complete);
     else
         rpc_end(rpc, error, &restart);
 }
@@ -152,6 +155,11 @@ static void start_restart(struct rpc *rpc, const void *message)
 
     orchestrator_restart(rpc->api->orchestrator, rpc->org, slice_str(request->dispatch_id),
                          controlled, rpc);
+}
+
+static void start_complete(struct rpc *rpc, const void *message)
+{
+    orchestrator_complete(rpc->api->orchestrator, rpc->org, message, controlled, rpc);
 }
 
 static void retried(void *arg, const struct error *error, const wire_dispatch_response *made)
@@ -180,6 +188,8 @@ const struct method api_methods[] = {
     {"/dispatch.v1.CallService/Call", &dispatch__v1__call_request__descriptor, start_call},
     {"/dispatch.v1.CallService/Get", &dispatch__v1__get_request__descriptor, start_get},
     {"/dispatch.v1.CallService/Cancel", &dispatch__v1__cancel_request__descriptor, start_cancel},
+    {"/dispatch.v1.CallService/Complete", &dispatch__v1__complete_request__descriptor,
+     start_complete},
     {"/dispatch.v1.CallService/Restart", &dispatch__v1__restart_request__descriptor, start_restart},
     {"/dispatch.v1.CallService/Retry", &dispatch__v1__retry_request__descriptor, start_retry},
     {"/dispatch.v1.CallService/Wait", &dispatch__v1__wait_request__descriptor, start_wait},

@@ -11,9 +11,10 @@
 
 #include "server/harness_test.h"
 
-#define PATH_CANCEL  "/dispatch.v1.CallService/Cancel"
-#define PATH_RESTART "/dispatch.v1.CallService/Restart"
-#define PATH_RETRY   "/dispatch.v1.CallService/Retry"
+#define PATH_COMPLETE "/dispatch.v1.CallService/Complete"
+#define PATH_CANCEL   "/dispatch.v1.CallService/Cancel"
+#define PATH_RESTART  "/dispatch.v1.CallService/Restart"
+#define PATH_RETRY    "/dispatch.v1.CallService/Retry"
 
 static struct harness h;
 
@@ -108,12 +109,42 @@ static void test_cancel_restart_retry(void **state)
     assert_string_equal(info->function, "hang");
 }
 
+static void test_complete(void **state)
+{
+    struct reply reply;
+    Dispatch__V1__CallResponse *made;
+    Dispatch__V1__CallInfo *info;
+    struct error err;
+
+    (void)state;
+    harness_post(
+        &h, &reply, PATH_CALL,
+        "{\"call\":{\"endpoint\":\"event:\",\"function\":\"approval\",\"key\":\"order 7\"},"
+        "\"maxWait\":\"0s\"}");
+    assert_int_equal(reply.status, 200);
+    assert_int_equal(wire_from_json(&dispatch__v1__call_response__descriptor,
+                                    slice(reply.body, reply.len), &h.arena, &made, &err),
+                     0);
+    assert_string_equal(made->call->key, "order 7");
+    harness_post(&h, &reply, PATH_COMPLETE,
+                 "{\"key\":\"order 7\",\"output\":{\"@type\":"
+                 "\"type.googleapis.com/google.protobuf.BoolValue\",\"value\":true}}");
+    assert_int_equal(reply.status, 200);
+    assert_string_equal(reply.body, "{}");
+    info = harness_wait(&h, made->call->dispatch_id);
+    assert_int_equal(info->status, DISPATCH__SDK__V1__STATUS__STATUS_OK);
+    assert_non_null(info->result->output);
+    harness_post(&h, &reply, PATH_COMPLETE, "{\"key\":\"order 7\"}");
+    assert_int_equal(harness_error(&reply).code, CODE_FAILED_PRECONDITION);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_idempotency_key),
         TEST(test_cancel_restart_retry),
+        TEST(test_complete),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Calls that are completed from outside: by id, by key, before they are made, and more than once.
+ */
+#include "orchestrator/testing.h"
+
+#include <stdlib.h>
+
+#define DAY_NS (24 * 3600 * NS_PER_S)
+
+static int setup(void **state)
+{
+    struct world *w = calloc(1, sizeof *w);
+
+    assert_non_null(w);
+    *state = w;
+    w->options.engine.early_max = 3;
+    w->options.engine.early_bytes_max = 1000;
+    w->options.engine.events_max = 8;
+    w->options.payload_max = 5000;
+    world_init(w);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    world_free(*state);
+    free(*state);
+    return 0;
+}
+
+static wire_call *event_call(struct arena *arena, const char *key)
+{
+    wire_call *call = arena_alloc(arena, sizeof *call);
+
+    dispatch__sdk__v1__call__init(call);
+    call->function = arena_dup(arena, slice_str("approval"));
+    call->endpoint = arena_dup(arena, slice_str("event:"));
+    call->key = arena_dup(arena, slice_str(key));
+    return call;
+}
+
+static void ask_as(struct world *w, const char *org, const char *key, struct reply *reply)
+{
+    wire_dispatch_request request = DISPATCH__SDK__V1__DISPATCH_REQUEST__INIT;
+    struct arena arena;
+    wire_call *call;
+
+    arena_init(&arena, 1 << 16);
+    call = event_call(&arena, key);
+    request.calls = &call;
+    request.n_calls = 1;
+    *reply = (struct reply){0};
+    orchestrator_dispatch(w->o, slice_str(org), &request, reply_dispatched, reply);
+    world_settle(w);
+    assert_int_equal(reply->count, 1);
+    arena_reset(&arena);
+}
+
+/* A root that waits under the key. */
+static void await(struct world *w, const char *key, char id[ID_TEXT_LEN + 1])
+{
+    struct reply reply;
+
+    ask_as(w, TEST_ORG, key, &reply);
+    assert_int_equal(reply.error.code, 0);
+    memcpy(id, reply.ids[0], ID_TEXT_LEN + 1);
+}
+
+static int complete(struct world *w, const char *id, const char *key, const char *output,
+                    const char *error, int status)
+{
+    Dispatch__V1__CompleteRequest request = DISPATCH__V1__COMPLETE_REQUEST__INIT;
+    wire_error e = DISPATCH__SDK__V1__ERROR__INIT;
+    struct reply reply = {0};
+    struct arena arena;
+
+    arena_init(&arena, 1 << 16);
+    request.dispatch_id = arena_dup(&arena, slice_str(id ? id : ""));
+    request.key = arena_dup(&arena, slice_str(key ? key : ""));
+    if (output)
+        request.output = any_of(&arena, output);
+    if (error) {
+        e.type = arena_dup(&arena, slice_str(error));
+        e.status = (Dispatch__Sdk__V1__Status)status;
+        request.error = &e;
+    }
+    orchestrator_complete(w->o, slice_str(TEST_ORG), &request, reply_cancelled, &reply);
+    world_settle(w);
+    assert_int_equal(reply.count, 1);
+    arena_reset(&arena);
+    return reply.error.code;
+}
+
+static void expect_error(struct world *w, const char *id, enum status status, const char *type)
+{
+    struct got got;
+
+    world_get(w, id, &got);
+    assert_int_equal(got.state, DISPATCH__V1__STATE__STATE_DONE);
+    assert_int_equal(got.status, status);
+    assert_string_equal(got.error_type, type);
+}
+
+static void completed_by_key_and_by_id(void **state)
+{
+    char a[ID_TEXT_LEN + 1], b[ID_TEXT_LEN + 1], c[ID_TEXT_LEN + 1];
+    struct world *w = *state;
+    struct got got;
+
+    await(w, "a", a);
+    await(w, "b", b);
+    await(w, "c", c);
+    assert_int_equal(w->run_count, 0);
+    world_get(w, a, &got);
+    assert_int_equal(got.state, DISPATCH__V1__STATE__STATE_WAITING);
+    assert_non_null(strstr(got.waiting_for, "'a'"));
+    world_restart(w);
+    assert_int_equal(w->run_count, 0);
+    assert_int_equal(complete(w, NULL, "a", "yes", NULL, 0), 0);
+    world_expect(w, a, STATUS_OK, "yes");
+    assert_int_equal(complete(w, b, NULL, NULL, "No", STATUS_NOT_FOUND), 0);
+    expect_error(w, b, STATUS_NOT_FOUND, "No");
+    /* A status that passes cannot be an end. */
+    assert_int_equal(complete(w, c, NULL, NULL, "No", STATUS_THROTTLED), 0);
+    expect_error(w, c, STATUS_PERMANENT_ERROR, "No");
+    assert_int_equal(complete(w, NULL, "a", "again", NULL, 0), CODE_FAILED_PRECONDITION);
+    assert_int_equal(complete(w, a, NULL, "again", NULL, 0), CODE_FAILED_PRECONDITION);
+    world_restart(w);
+    assert_int_equal(complete(w, NULL, "a", "again", NULL, 0), CODE_FAILED_PRECONDITION);
+    world_expect(w, a, STATUS_OK, "yes");
+}
+
+static void a_completion_may_come_first(void **state)
+{
+    struct world *w = *state;
+    char id[ID_TEXT_LEN + 1];
+
+    assert_int_equal(complete(w, NULL, "early", "yes", NULL, 0), 0);
+    assert_int_equal(complete(w, NULL, "early", "no", NULL, 0), CODE_FAILED_PRECONDITION);
+    world_restart(w);
+    assert_int_equal(complete(w, NULL, "early", "no", NULL, 0), CODE_FAILED_PRECONDITION);
+    await(w, "early", id);
+    world_expect(w, id, STATUS_OK, "yes");
+    world_restart(w);
+    world_expect(w, id, STATUS_OK, "yes");
+    await(w, "early", id);
+    expect_error(w, id, STATUS_PERMANENT_ERROR, "KeyTaken");
+}
+
+static void an_early_completion_lasts_a_day(void **state)
+{
+    struct world *w = *state;
+    char id[ID_TEXT_LEN + 1];
+    struct got got;
+
+    assert_int_equal(complete(w, NULL, "early", "yes", NULL, 0), 0);
+    world_advance(w, DAY_NS - 1);
+    assert_int_equal(complete(w, NULL, "early", "no", NULL, 0), CODE_FAILED_PRECONDITION);
+    world_advance(w, 1);
+    await(w, "early", id);
+    world_get(w, id, &got);
+    assert_int_equal(got.state, DISPATCH__V1__STATE__STATE_WAITING);
+}
+
+static void early_completions_are_bounded(void **state)
+{
+    struct world *w = *state;
+    char id[ID_TEXT_LEN + 1], large[1200];
+
+    memset(large, 'x', sizeof large - 1);
+    large[sizeof large - 1] = 0;
+    assert_int_equal(complete(w, NULL, "1", large, NULL, 0), CODE_RESOURCE_EXHAUSTED);
+    assert_int_equal(complete(w, NULL, "1", NULL, NULL, 0), 0);
+    assert_int_equal(complete(w, NULL, "2", NULL, NULL, 0), 0);
+    assert_int_equal(complete(w, NULL, "3", NULL, NULL, 0), 0);
+    assert_int_equal(complete(w, NULL, "4", NULL, NULL, 0), CODE_RESOURCE_EXHAUSTED);
+    await(w, "2", id);
+    assert_int_equal(complete(w, NULL, "4", NULL, NULL, 0), 0);
+    await(w, "5", id);
+    assert_int_equal(complete(w, NULL, "5", large, NULL, 0), 0);
+}
+
+static void a_key_is_one_calls(void **state)
+{
+    char first[ID_TEXT_LEN + 1], second[ID_TEXT_LEN + 1];
+    struct world *w = *state;
+    struct reply other;
+    struct got got;
+
+    await(w, "k", first);
+    await(w, "k", second);
+    expect_error(w, second, STATUS_PERMANENT_ERROR, "KeyTaken");
+    ask_as(w, "other", "k", &other); /* of another organization: another key */
+    assert_int_equal(other.error.code, 0);
+    assert_int_equal(complete(w, other.ids[0], NULL, "x", NULL, 0), CODE_NOT_FOUND);
+    assert_int_equal(complete(w, NULL, "k", "yes", NULL, 0), 0);
+    world_expect(w, first, STATUS_OK, "yes");
+    world_get(w, second, &got);
+    assert_string_equal(got.error_type, "KeyTaken");
+}
+
+/* Who was never completed gives the key back: a parent that restarts can ask again. */
+static void a_call_that_ends_otherwise_frees_its_key(void **state)
+{
+    char id[ID_TEXT_LEN + 1];
+    struct reply reply = {0};
+    struct world *w = *state;
+
+    await(w, "k", id);
+    orchestrator_cancel(w->o, slice_str(TEST_ORG), slice_str(id), reply_cancelled, &reply);
+    world_settle(w);
+    assert_int_equal(reply.error.code, 0);
+    await(w, "k", id);
+    world_advance(w, DAY_NS);
+    expect_error(w, id, STATUS_TIMEOUT, "Expired");
+    world_restart(w);
+    await(w, "k", id);
+    assert_int_equal(complete(w, NULL, "k", "yes", NULL, 0), 0);
+    world_expect(w, id, STATUS_OK, "yes");
+}
+
+/* One child whose key is free, one whose key is not, and one that nobody knows. */
+static void children_wait_too(void **state)
+{
+    wire_run_response response = DISPATCH__SDK__V1__RUN_RESPONSE__INIT;
+    wire_poll poll = DISPATCH__SDK__V1__POLL__INIT;
+    char id[ID_TEXT_LEN + 1], other[ID_TEXT_LEN + 1];
+    struct orchestrator_run *run;
+    struct world *w = *state;
+    struct arena arena;
+    wire_call *calls[3];
+
+    arena_init(&arena, 1 << 16);
+    await(w, "taken", other);
+    assert_int_equal(complete(w, NULL, "early", "1", NULL, 0), 0);
+    calls[0] = event_call(&arena, "taken");
+    calls[1] = event_call(&arena, "early");
+    calls[2] = event_call(&arena, "free");
+    for (uint64_t i = 0; i < 3; i++)
+        calls[i]->correlation_id = i;
+    response.status = DISPATCH__SDK__V1__STATUS__STATUS_OK;
+    response.directive_case = DISPATCH__SDK__V1__RUN_RESPONSE__DIRECTIVE_POLL;
+    response.poll = &poll;
+    poll.calls = calls;
+    poll.n_calls = 3;
+    poll.min_results = 3;
+    poll.max_results = 3;
+    world_dispatch(w, "parent", NULL, id);
+    orchestrator_run_answered(world_take_run(w), &response);
+    world_settle(w);
+    orchestrator_check(w->o);
+    world_restart(w);
+    orchestrator_check(w->o);
+    assert_int_equal(w->run_count, 0);
+    assert_int_equal(complete(w, NULL, "free", "2", NULL, 0), 0);
+    run = world_take(w, "parent");
+    assert_int_equal(run->request->poll_result->n_results, 3);
+    assert_string_equal(run->request->poll_result->results[0]->error->type, "KeyTaken");
+    assert_int_equal(run->request->poll_result->results[1]->correlation_id, 1);
+    assert_non_null(run->request->poll_result->results[1]->output);
+    assert_int_equal(run->request->poll_result->results[2]->correlation_id, 2);
+    answer_ok(run, "done");
+    world_settle(w);
+    world_expect(w, id, STATUS_OK, "done");
+    arena_reset(&arena);
+}
+
+static void what_makes_no_sense_is_refused(void **state)
+{
+    wire_dispatch_request request = DISPATCH__SDK__V1__DISPATCH_REQUEST__INIT;
+    wire_call call = DISPATCH__SDK__V1__CALL__INIT, *calls[] = {&call};
+    char function[] = "f", endpoint[] = ENDPOINT, key[] = "k", id[ID_TEXT_LEN + 1];
+    struct reply reply = {0};
+    struct world *w = *state;
+
+    ask_as(w, TEST_ORG, "", &reply);
+    assert_int_equal(reply.error.code, CODE_INVALID_ARGUMENT);
+    call.function = function;
+    call.endpoint = endpoint;
+    call.key = key;
+    request.calls = calls;
+    request.n_calls = 1;
+    reply = (struct reply){0};
+    orchestrator_dispatch(w->o, slice_str(TEST_ORG), &request, reply_dispatched, &reply);
+    assert_int_equal(reply.error.code, CODE_INVALID_ARGUMENT);
+    assert_non_null(strstr(reply.error.message, "event:"));
+    assert_int_equal(complete(w, NULL, NULL, "x", NULL, 0), CODE_INVALID_ARGUMENT);
+    assert_int_equal(complete(w, "id", "key", "x", NULL, 0), CODE_INVALID_ARGUMENT);
+    assert_int_equal(complete(w, "no id", NULL, "x", NULL, 0), CODE_NOT_FOUND);
+    world_dispatch(w, "f", NULL, id);
+    assert_int_equal(complete(w, id, NULL, "x", NULL, 0), CODE_FAILED_PRECONDITION);
+    await(w, "k", id);
+    reply = (struct reply){0};
+    orchestrator_restart(w->o, slice_str(TEST_ORG), slice_str(id), reply_cancelled, &reply);
+    world_settle(w);
+    assert_int_equal(reply.error.code, CODE_FAILED_PRECONDITION);
+    assert_int_equal(complete(w, id, NULL, "x", NULL, 0), 0);
+    reply = (struct reply){0};
+    orchestrator_retry(w->o, slice_str(TEST_ORG), slice_str(id), reply_dispatched, &reply);
+    world_settle(w);
+    assert_int_equal(reply.error.code, CODE_FAILED_PRECONDITION);
+}
+
+static void keys_are_bounded(void **state)
+{
+    char id[ID_TEXT_LEN + 1], key[] = "0";
+    struct world *w = *state;
+    struct reply reply;
+
+    for (; key[0] < '8'; key[0]++)
+        await(w, key, id);
+    ask_as(w, TEST_ORG, key, &reply);
+    assert_int_equal(reply.error.code, CODE_RESOURCE_EXHAUSTED);
+    assert_non_null(strstr(reply.error.message, "8 keys"));
+}
+
+static void a_lost_commit_takes_no_key(void **state)
+{
+    struct world *w = *state;
+    char id[ID_TEXT_LEN + 1];
+    struct reply reply;
+    struct got got;
+
+    w->faults.fail_commit_in = 1;
+    ask_as(w, TEST_ORG, "k", &reply);
+    assert_int_equal(reply.error.code, CODE_UNAVAILABLE);
+    world_advance(w, 10 * NS_PER_S);
+    await(w, "k", id);
+    w->faults.fail_commit_in = 1;
+    assert_int_equal(complete(w, NULL, "k", "yes", NULL, 0), CODE_UNAVAILABLE);
+    world_advance(w, 60 * NS_PER_S);
+    world_get(w, id, &got);
+    assert_int_equal(got.state, DISPATCH__V1__STATE__STATE_WAITING);
+    w->faults.lose_commit_in = 1;
+    assert_int_equal(complete(w, NULL, "k", "yes", NULL, 0), CODE_UNAVAILABLE);
+    world_advance(w, 60 * NS_PER_S);
+    assert_int_equal(complete(w, NULL, "k", "no", NULL, 0), CODE_FAILED_PRECONDITION);
+    world_expect(w, id, STATUS_OK, "yes");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(completed_by_key_and_by_id),
+        TEST(a_completion_may_come_first),
+        TEST(an_early_completion_lasts_a_day),
+        TEST(early_completions_are_bounded),
+        TEST(a_key_is_one_calls),
+        TEST(a_call_that_ends_otherwise_frees_its_key),
+        TEST(children_wait_too),
+        TEST(what_makes_no_sense_is_refused),
+        TEST(keys_are_bounded),
+        TEST(a_lost_commit_takes_no_key),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
