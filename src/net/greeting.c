@@ -51,7 +51,7 @@ static void on_bytes(struct net_conn *conn, const uint8_t *data, size_t len)
 
     if (n > len)
         n = len;
-    if (memcmp(data, NET_HTTP2_PREFACE + g->len, n) != 0) {
+    if (memcmp(data, &NET_HTTP2_PREFACE[g->len], n) != 0) {
         hand_over(g, false, data, len);
         return;
     }
