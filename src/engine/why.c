@@ -1,17 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Why a call does not run, in words for people. */
 #include <inttypes.h>
-#include <stdio.h>
 
 #include "engine/internal.h"
 
-/* How long until then: "3.2 s". */
+/* How long until then: "3.2 s". By hand, as this room includes nothing that could print. */
 #define WHEN_MAX 32
 static const char *when(int64_t due, int64_t now, char text[WHEN_MAX])
 {
     int64_t tenths = due > now ? (due - now + NS_PER_S / 10 - 1) / (NS_PER_S / 10) : 0;
+    int64_t seconds = tenths / 10;
+    char *end = text + WHEN_MAX, *at = end - 3;
 
-    snprintf(text, WHEN_MAX, "%" PRId64 ".%d s", tenths / 10, (int)(tenths % 10));
+    memcpy(at, " s", 3);
+    *--at = (char)('0' + tenths % 10);
+    *--at = '.';
+    do
+        *--at = (char)('0' + seconds % 10);
+    while ((seconds /= 10) > 0);
+    memmove(text, at, (size_t)(end - at));
     return text;
 }
 
