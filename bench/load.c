@@ -5,6 +5,7 @@
  *   batched   requests of `--batch` calls, `--connections` of them under way
  *   single    requests of one call, `--connections` of them under way
  *   latency   one call under way: a Dispatch, then a Wait for its result
+ *   call      one call under way: a Call, which is both in one request
  *
  * When is a call over? When its completion is recorded. So the first two end when the store itself,
  * read with a handle of our own beside the server's, holds no live call: what a reader sees has
@@ -36,7 +37,7 @@
 #define CALLS_MAX    10000000
 #define PAYLOAD      "0123456789abcdef0123456789abcdef"
 
-enum workload { BATCHED, SINGLE, LATENCY };
+enum workload { BATCHED, SINGLE, LATENCY, CALL };
 
 struct settings {
     enum workload workload;
@@ -108,11 +109,12 @@ static void map_syncs(struct load *l)
 
 /* --- requests -------------------------------------------------------------------------------- */
 
-static struct blob *make_dispatch(const struct settings *s)
+static struct blob *make_body(const struct settings *s)
 {
     wire_call call = DISPATCH__SDK__V1__CALL__INIT, **calls;
     wire_dispatch_request request = DISPATCH__SDK__V1__DISPATCH_REQUEST__INIT;
     struct value value = {.kind = VALUE_STRING, .bytes = slice_str(PAYLOAD)};
+    Dispatch__V1__CallRequest one = DISPATCH__V1__CALL_REQUEST__INIT;
     struct arena arena;
     struct blob *body;
 
@@ -127,7 +129,8 @@ static struct blob *make_dispatch(const struct settings *s)
         calls[i] = &call;
     request.n_calls = (size_t)s->batch;
     request.calls = calls;
-    body = wire_pack_blob(&request);
+    one.call = &call;
+    body = s->workload == CALL ? wire_pack_blob(&one) : wire_pack_blob(&request);
     if (!body)
         die("out of memory");
     arena_reset(&arena);
@@ -163,18 +166,35 @@ static void check(const char *what, const struct net_response *response)
 }
 
 static void dispatched(void *arg, const struct net_response *response);
+static void called(void *arg, const struct net_response *response);
 
-static void send_dispatch(struct load *l, struct slot *slot)
+static void send_first(struct load *l, struct slot *slot)
 {
     l->sent++;
-    post(l, "/dispatch.sdk.v1.DispatchService/Dispatch", l->body, slot, dispatched);
+    if (l->settings.workload == CALL)
+        post(l, "/dispatch.v1.CallService/Call", l->body, slot, called);
+    else
+        post(l, "/dispatch.sdk.v1.DispatchService/Dispatch", l->body, slot, dispatched);
     slot->began = slot->sent;
+}
+
+/* The result of the one call under way has come. */
+static void returned(struct slot *slot, const Dispatch__V1__CallInfo *call)
+{
+    struct load *l = slot->load;
+
+    if (!call || call->status != DISPATCH__SDK__V1__STATUS__STATUS_OK)
+        die("a call did not end with OK");
+    samples_add(&l->latencies, measure_now_ns() - slot->began);
+    l->answered++;
+    if (l->answered == l->requests)
+        net_loop_stop(l->loop);
+    else
+        send_first(l, slot);
 }
 
 static void waited(void *arg, const struct net_response *response)
 {
-    struct slot *slot = arg;
-    struct load *l = slot->load;
     Dispatch__V1__WaitResponse *message;
     struct arena arena;
 
@@ -183,15 +203,22 @@ static void waited(void *arg, const struct net_response *response)
     must(wire_unpack(&dispatch__v1__wait_response__descriptor, response->body, &arena, &message,
                      &error),
          "WaitResponse");
-    if (!message->call || message->call->status != DISPATCH__SDK__V1__STATUS__STATUS_OK)
-        die("a call did not end with OK");
+    returned(arg, message->call);
     arena_reset(&arena);
-    samples_add(&l->latencies, measure_now_ns() - slot->began);
-    l->answered++;
-    if (l->answered == l->requests)
-        net_loop_stop(l->loop);
-    else
-        send_dispatch(l, slot);
+}
+
+static void called(void *arg, const struct net_response *response)
+{
+    Dispatch__V1__CallResponse *message;
+    struct arena arena;
+
+    check("Call", response);
+    arena_init(&arena, 1 << 20);
+    must(wire_unpack(&dispatch__v1__call_response__descriptor, response->body, &arena, &message,
+                     &error),
+         "CallResponse");
+    returned(arg, message->call);
+    arena_reset(&arena);
 }
 
 static void send_wait(struct load *l, struct slot *slot, struct slice dispatch_response)
@@ -229,7 +256,7 @@ static void dispatched(void *arg, const struct net_response *response)
     }
     l->answered++;
     if (l->sent < l->requests)
-        send_dispatch(l, slot);
+        send_first(l, slot);
     else if (l->answered == l->requests)
         net_timer_set(l->look, 0);
 }
@@ -269,7 +296,7 @@ static void report(struct load *l, const struct usage *a, const struct usage *b)
 {
     double calls = (double)(l->requests * l->settings.batch);
     double seconds = (double)(b->at - a->at) / 1e9;
-    struct samples *s = l->settings.workload == LATENCY ? &l->latencies : &l->dispatches;
+    struct samples *s = l->latencies.count ? &l->latencies : &l->dispatches;
     double p50 = samples_percentile_us(s, 50), p99 = samples_percentile_us(s, 99);
 
     printf("{\"calls\": %.0f, \"seconds\": %.4f, \"calls_per_s\": %.1f, \"server_us\": %.2f, "
@@ -287,7 +314,8 @@ static void report(struct load *l, const struct usage *a, const struct usage *b)
 static void run(struct load *l)
 {
     long under_way = l->settings.connections;
-    long calls = l->settings.workload == LATENCY ? 0 : l->requests * l->settings.batch;
+    bool alone = l->settings.workload == LATENCY || l->settings.workload == CALL;
+    long calls = alone ? 0 : l->requests * l->settings.batch;
     struct usage before, after;
 
     l->slots = calloc((size_t)under_way, sizeof *l->slots);
@@ -300,7 +328,7 @@ static void run(struct load *l)
     before = usage_now(l);
     for (long i = 0; i < under_way && l->sent < l->requests; i++) {
         l->slots[i].load = l;
-        send_dispatch(l, &l->slots[i]);
+        send_first(l, &l->slots[i]);
     }
     net_loop_run(l->loop);
     after = usage_now(l);
@@ -330,7 +358,9 @@ static enum workload read_workload(const char *text)
         return SINGLE;
     if (strcmp(text, "latency") == 0)
         return LATENCY;
-    die("--workload %s: it is batched, single or latency", text);
+    if (strcmp(text, "call") == 0)
+        return CALL;
+    die("--workload %s: it is batched, single, latency or call", text);
 }
 
 static struct settings read_settings(int argc, char **argv)
@@ -395,7 +425,7 @@ int main(int argc, char **argv)
     struct load l = {.settings = read_settings(argc, argv)};
 
     l.requests = (l.settings.calls + l.settings.batch - 1) / l.settings.batch;
-    l.body = make_dispatch(&l.settings);
+    l.body = make_body(&l.settings);
     map_syncs(&l);
     must(net_url_parse(slice_str(l.settings.api), &l.api, &error), l.settings.api);
     must(store_open(&l.store, l.settings.store, &(struct store_options){.read_only = true}, &error),
