@@ -14,7 +14,8 @@
  * The tables of a partition. A row's key is (key, sub).
  *
  *   CALL     hot: one row a live call, sub 0; small
- *   PAYLOAD  a call's bytes: sub PAYLOAD_INPUT, PAYLOAD_POLL_ERROR, PAYLOAD_STATE + chunk
+ *   PAYLOAD  a call's bytes: sub PAYLOAD_INPUT, PAYLOAD_POLL_ERROR, PAYLOAD_CALLS (of a poll that
+ *            waits for room), PAYLOAD_STATE + chunk
  *   DONE     one row a finished call, sub 0: its last record and its result
  *   META     small facts of the partition, by number
  *   KEY      what clients named by keys of their own: by a hash of the name, with a sub for each of
@@ -22,7 +23,7 @@
  */
 enum table { TABLE_CALL, TABLE_PAYLOAD, TABLE_DONE, TABLE_META, TABLE_KEY, TABLE_COUNT };
 
-enum { PAYLOAD_INPUT = 0, PAYLOAD_POLL_ERROR = 1, PAYLOAD_STATE = 16 };
+enum { PAYLOAD_INPUT = 0, PAYLOAD_POLL_ERROR = 1, PAYLOAD_CALLS = 2, PAYLOAD_STATE = 16 };
 
 #define KEY_MAX ((UINT64_C(1) << 43) - 1) /* (key, sub) fits 63 bits: SQLite's integer key */
 #define SUB_MAX ((1u << 20) - 1)

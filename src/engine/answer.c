@@ -173,9 +173,6 @@ static int check_poll(const struct engine *e, const struct call *c, int64_t now,
     if (c->depth >= e->config.depth_max)
         return error_set(why, CODE_RESOURCE_EXHAUSTED, "calls nested deeper than the limit of %u",
                          e->config.depth_max);
-    if (e->call_count + a->spec_count > e->config.live_max)
-        return error_set(why, CODE_RESOURCE_EXHAUSTED, "too many live calls: the limit is %u",
-                         e->config.live_max);
     for (size_t i = 0; i < a->spec_count; i++) {
         struct error late;
 
@@ -258,7 +255,9 @@ static void suspend(struct engine *e, struct call *c, int64_t now, const struct 
                     bool progress)
 {
     bool nothing = !c->outstanding && !c->inbox_count;
-    bool at_once = c->has_poll_error || a->max_wait_ns == 0 || (nothing && a->max_wait_ns < 0);
+    bool at_once =
+        c->stalled ? false
+                   : c->has_poll_error || a->max_wait_ns == 0 || (nothing && a->max_wait_ns < 0);
 
     if (at_once && !progress) {
         c->failures += c->failures < COUNT_MAX;
@@ -270,8 +269,8 @@ static void suspend(struct engine *e, struct call *c, int64_t now, const struct 
         ready_again(e, c, MOVE_POLLED_AT_ONCE);
         return;
     }
-    c->poll_timer = nothing;
-    c->due = a->max_wait_ns < 0 ? TIME_NEVER : time_add(now, a->max_wait_ns);
+    c->poll_timer = nothing && !c->stalled;
+    c->due = a->max_wait_ns < 0 || c->stalled ? TIME_NEVER : time_add(now, a->max_wait_ns);
     call_move(e, c, MOVE_POLLED);
     call_set_timer(e, c);
     call_wake(e, c);
@@ -347,6 +346,8 @@ static void poll(struct engine *e, struct call *c, int64_t now, const struct eng
         error = made = e->reject ? e->reject(e->reject_arg, &why) : NULL;
     if (error || code)
         refuse(e, c, error);
+    else if (a->spec_count && !stall_has_room(e, c, a->spec_count))
+        stall_poll(e, c, a);
     else if (!make_children(e, c, now, a))
         engine_fail(e);
     blob_unref(made);
@@ -357,6 +358,32 @@ static void poll(struct engine *e, struct call *c, int64_t now, const struct eng
         progress = true;
     if (!e->failed)
         suspend(e, c, now, a, progress);
+}
+
+void call_grow(struct engine *e, struct call *c, int64_t now, const struct engine_answer *a,
+               const struct error *refused)
+{
+    struct blob *made = NULL;
+
+    c->needs = (uint32_t)e->open->number;
+    call_dirty(e, c);
+    if (refused) {
+        made = e->reject ? e->reject(e->reject_arg, refused) : NULL;
+        refuse(e, c, made);
+        blob_unref(made);
+    } else if (!make_children(e, c, now, a)) {
+        engine_fail(e);
+    }
+    if (e->failed)
+        return;
+    if (refused || a->max_wait_ns == 0) {
+        ready_again(e, c, MOVE_GROWN);
+        return;
+    }
+    if (a->max_wait_ns > 0)
+        c->due = time_add(now, a->max_wait_ns);
+    call_set_timer(e, c);
+    call_wake(e, c);
 }
 
 void engine_compact(struct engine *e, uint64_t call, uint64_t attempt, struct blob *state)
@@ -382,7 +409,7 @@ static void take_answer(struct engine *e, struct call *c, int64_t now,
         ready_again(e, c, MOVE_GIVEN_UP);
         return;
     }
-    c->attempts++;
+    c->attempts += c->attempts < UINT32_MAX;
     switch (a->outcome) {
     case ENGINE_TAIL:
         tail_call(e, c, now, a);

@@ -152,7 +152,7 @@ static void write_dirty(struct engine *e, struct commit *k)
             continue;
         c->dirty = false;
         c->stored = true;
-        call_row(c, &row);
+        call_row(e, c, &row);
         if (row.state == CALL_RUNNING) /* an attempt in flight is not recorded */
             row.state = CALL_READY;
         buf_reset(&e->scratch);

@@ -15,6 +15,7 @@ void call_drop_state(struct engine *e, struct call *c)
         engine_delete(e, TABLE_PAYLOAD, c->id, PAYLOAD_STATE + i);
     if (c->has_poll_error)
         engine_delete(e, TABLE_PAYLOAD, c->id, PAYLOAD_POLL_ERROR);
+    stall_drop(e, c);
     c->state_chunks = 0;
     c->state_hash = c->state_len = 0;
     c->state_arm = 0;
@@ -33,7 +34,7 @@ static void put_end(struct engine *e, struct call *c, struct blob *output, struc
         .error = blob_slice(error),
     };
 
-    call_row(c, &row);
+    call_row(e, c, &row);
     buf_reset(&e->scratch);
     row_encode_done(&e->scratch, &row, &result);
     if (e->scratch.failed ||
@@ -213,7 +214,7 @@ bool call_has_enough(const struct call *c)
 /* A suspended parent goes on when it has enough, or when nothing more can come. */
 void call_wake(struct engine *e, struct call *c)
 {
-    if (c->state != CALL_SUSPENDED || c->poll_timer || !call_has_enough(c))
+    if (c->state != CALL_SUSPENDED || c->poll_timer || c->stalled || !call_has_enough(c))
         return;
     c->due = TIME_NEVER;
     call_move(e, c, MOVE_RESULTS);

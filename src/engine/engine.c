@@ -65,6 +65,8 @@ int engine_create(struct engine **engine, const struct engine_config *config, st
     map_init(&e->group_by_key);
     list_init(&e->turns_free);
     events_init(e);
+    list_init(&e->stalls);
+    map_init(&e->stall_by_call);
     list_init(&e->runnable);
     buf_init(&e->scratch, SCRATCH_MAX);
     commit_init(&e->commits[0]);
@@ -87,6 +89,7 @@ void engine_destroy(struct engine *e)
         free(e->groups[i]);
     }
     turns_free_spare(e);
+    stalls_free(e);
     free(e->groups);
     records_free(e);
     targets_free(e);
@@ -119,7 +122,7 @@ void call_forget(struct engine *e, struct call *c)
     call_free(e, c);
 }
 
-void call_row(const struct call *c, struct engine_row *row)
+void call_row(const struct engine *e, const struct call *c, struct engine_row *row)
 {
     bool done = c->state == CALL_DONE;
 
@@ -164,6 +167,7 @@ void call_row(const struct call *c, struct engine_row *row)
         .done = done ? c->done : 0,
         .priority = c->priority,
         .wake_on_error = c->wake_on_error,
+        .stalled = stall_count(e, c),
         .failed = c->failed,
     };
 }
@@ -408,7 +412,7 @@ bool engine_find(const struct engine *e, uint64_t id, struct engine_row *row)
 
     if (!c)
         return false;
-    call_row(c, row);
+    call_row(e, c, row);
     return true;
 }
 
@@ -425,7 +429,7 @@ bool engine_run_info(struct engine *e, uint64_t id, uint64_t attempt, struct eng
         .results = e->results,
         .result_count = c->delivered,
     };
-    call_row(c, &run->row);
+    call_row(e, c, &run->row);
     child = call_at(e, c->inbox);
     for (uint32_t i = 0; i < c->delivered; i++) {
         e->results[i] = child->id;

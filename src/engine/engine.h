@@ -45,7 +45,9 @@ struct engine_config {
     int64_t overdue_spread_ns; /* after a load, what is overdue is spread over it at most: 30 s */
     int64_t min_wait_ns; /* reserved for polls: a max_wait shorter than it is not a timer; 0 */
 
-    uint32_t live_max;  /* calls that are not done; new roots are refused past 90%: 4,000,000 */
+    uint32_t live_max;  /* calls in memory: 4,000,000. New roots are refused past 90%; a poll whose
+                           calls find no room waits, save that the oldest tree of those that wait
+                           always finds some */
     uint32_t calls_max; /* of one Dispatch or poll: 10,000 */
     uint32_t outstanding_max;   /* children not done, a parent: 100,000 */
     uint32_t depth_max;         /* of a tree: 1,000 */
@@ -196,6 +198,11 @@ int64_t engine_next_due(const struct engine *engine);
 /* While closed, no run is issued (a server that is stopping); events are taken as ever. */
 void engine_hold_runs(struct engine *engine, bool hold);
 
+/* Every ENGINE_FETCH is answered once: with the bytes of that PAYLOAD_CALLS, or with why they
+ * cannot be had, which is then the poll's error. */
+void engine_fetched(struct engine *engine, int64_t now, uint64_t call, uint32_t generation,
+                    struct slice calls, const struct error *failure);
+
 /* --- commits --------------------------------------------------------------------------------- */
 
 /*
@@ -212,6 +219,7 @@ enum engine_effect_kind {
     ENGINE_CANCEL_RUN, /* the run of that (call, attempt) is not wanted any more */
     ENGINE_ACCEPTED,   /* token: what the event asked is durable */
     ENGINE_DONE,       /* call: its end is durable (TABLE_DONE has it) */
+    ENGINE_FETCH,      /* call, generation: engine_fetched is wanted, with its PAYLOAD_CALLS */
 };
 
 struct engine_effect {

@@ -231,6 +231,7 @@ void engine_pump(struct engine *e)
 {
     if (e->hold || e->failed)
         return;
+    stalls_pump(e);
     LIST_FOR_EACH (it, tmp, &e->runnable) {
         struct group *g = LIST_ENTRY(it, struct group, runnable);
 

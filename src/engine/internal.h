@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * What the engine's files share. A newcomer's order: state.c (the moves of a call), engine.c
- * (events other than answers), answer.c (how runs end), group.c (who runs next), commit.c (what
- * becomes durable, and what waits for it), load.c, row.c; record.c for how records are kept.
+ * (events other than answers), answer.c (how runs end), group.c (who runs next), stall.c (who waits
+ * for room), commit.c (what becomes durable, and what waits for it), load.c, row.c; record.c for
+ * how records are kept.
  */
 #ifndef ENGINE_INTERNAL_H
 #define ENGINE_INTERNAL_H
@@ -100,6 +101,7 @@ struct call {
     bool failed : 1;      /* done, with an error for the parent */
     bool is_event : 1;    /* completed from outside: event.c */
     bool stored : 1;      /* its row is in the store, or in a batch on its way there */
+    bool stalled : 1;     /* its poll waits for room: stall.c */
     bool dirty : 1;       /* in commit.dirty of the open commit */
 };
 
@@ -131,6 +133,12 @@ struct engine {
     struct atoms atoms;
     struct map target_by_key; /* the key atom's address to struct target */
     struct list turns_free;   /* of struct turn */
+
+    struct list stalls; /* polls that wait for room: stall.c */
+    struct map stall_by_call;
+    uint64_t growing; /* calls that are being fetched */
+    uint64_t favoured, favoured_root;
+    bool favour_pending; /* a stall of that tree may still be waiting */
 
     struct group **groups; /* by index; NULL: free */
     uint32_t groups_len, groups_cap, groups_used;
@@ -186,6 +194,7 @@ enum move {
     MOVE_DUE,
     MOVE_RESULTS,
     MOVE_WAITED,
+    MOVE_GROWN,
     MOVE_ANSWERED,
     MOVE_COMPLETED,
     MOVE_KEY_TAKEN,
@@ -242,7 +251,7 @@ void targets_free(struct engine *e);
 
 /* Forgets it, which is in no ring: its row is deleted by the open batch if it was stored. */
 void call_forget(struct engine *e, struct call *c);
-void call_row(const struct call *c, struct engine_row *row);
+void call_row(const struct engine *e, const struct call *c, struct engine_row *row);
 /* A call made of a spec, READY, in no queue yet. NULL: no memory (nothing is changed then). */
 struct call *call_create(struct engine *e, int64_t now, const struct engine_spec *spec,
                          struct call *parent, struct slice org);
@@ -324,6 +333,22 @@ void turn_remove(struct engine *e, struct call *c, bool served);
 struct call *turn_next(const struct engine *e, const struct group *g);
 void turns_free_group(struct group *g);
 void turns_free_spare(struct engine *e);
+
+/* --- stall.c */
+
+/* May the call make so many children now? */
+bool stall_has_room(struct engine *e, const struct call *c, size_t calls);
+/* Puts the answer's calls into the open batch, to be made later. */
+void stall_poll(struct engine *e, struct call *c, const struct engine_answer *answer);
+/* The same of one that was loaded; false: no memory. */
+bool stall_add(struct engine *e, struct call *c, uint32_t count);
+void stall_drop(struct engine *e, struct call *c); /* harmless if it does not wait */
+uint32_t stall_count(const struct engine *e, const struct call *c);
+void stalls_pump(struct engine *e);
+void stalls_free(struct engine *e);
+/* answer.c: room was found for the calls of the answer; or its poll is refused. */
+void call_grow(struct engine *e, struct call *c, int64_t now, const struct engine_answer *answer,
+               const struct error *refused);
 
 /* --- commit.c */
 

@@ -75,7 +75,7 @@ static bool fill(struct engine *e, struct call *c, const struct engine_row *r)
         c->state_arm = r->state_arm;
     }
     c->stored = true;
-    return true;
+    return !r->stalled || stall_add(e, c, r->stalled);
 }
 
 /* Joins it to the parent that waits for it, if that one is still there and of the same generation.
@@ -168,7 +168,7 @@ static void go_on(struct engine *e, struct call *c, int64_t now)
     if (c->state == CALL_STATES) {
         /* Nothing to wait for: its last children's results were dropped as of another generation,
          * say. It is resumed with what there is. */
-        if (c->due == TIME_NEVER && !c->outstanding && !c->inbox_count)
+        if (c->due == TIME_NEVER && !c->outstanding && !c->inbox_count && !c->stalled)
             c->due = now;
         call_move(e, c, MOVE_LOADED_SUSPENDED);
     }

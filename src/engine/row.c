@@ -38,6 +38,7 @@ enum row_field {
     FIELD_BITS,
     FIELD_RETRY_OF,
     FIELD_KEY, /* bytes */
+    FIELD_STALLED,
     FIELD_COUNT,
 };
 
@@ -61,6 +62,7 @@ static void put_fields(struct buf *out, const struct engine_row *r)
         buf_append_byte(out, FIELD_KEY);
         buf_put_bytes(out, r->key);
     }
+    put_field(out, FIELD_STALLED, r->stalled);
     buf_append_byte(out, FIELD_END);
 }
 
@@ -176,6 +178,9 @@ static bool set_field(struct engine_row *r, enum row_field field, uint64_t value
         r->wake_on_error = value & BIT_WAKE_ON_ERROR;
         r->failed = value & BIT_FAILED;
         return !(value & ~(uint64_t)BITS_ALL);
+    case FIELD_STALLED:
+        r->stalled = (uint32_t)value;
+        return value <= UINT32_MAX && r->state == CALL_SUSPENDED;
     case FIELD_RETRY_OF:
         r->retry_of = value;
         return r->depth == 0;

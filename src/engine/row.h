@@ -58,6 +58,7 @@ struct engine_row {
     uint64_t retry_of;  /* of a root: the call that it was made from */
     bool wake_on_error; /* the poll: one result that is an error is enough */
     bool failed;        /* of a call that is done: its result is an error, as its parent sees it */
+    uint32_t stalled;   /* SUSPENDED: the poll waits for room for so many calls, PAYLOAD_CALLS */
 };
 
 /* Appends the row; out->failed tells. */

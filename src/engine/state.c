@@ -47,6 +47,7 @@ static const struct {
     [MOVE_DUE] = {FROM(CALL_WAITING), CALL_READY, "due"},
     [MOVE_RESULTS] = {FROM(CALL_SUSPENDED), CALL_READY, "results"},
     [MOVE_WAITED] = {FROM(CALL_SUSPENDED), CALL_READY, "max wait"},
+    [MOVE_GROWN] = {FROM(CALL_SUSPENDED), CALL_READY, "room for its calls"},
     [MOVE_ANSWERED] = {FROM(CALL_RUNNING), CALL_DONE, "answered"},
     [MOVE_COMPLETED] = {FROM(CALL_WAITING), CALL_DONE, "completed from outside"},
     [MOVE_KEY_TAKEN] = {FROM(CALL_WAITING), CALL_DONE, "key taken"},
@@ -68,7 +69,8 @@ static void check_state(const struct call *c)
         break;
     case CALL_SUSPENDED:
         assert(!c->fresh);
-        assert(c->due != TIME_NEVER || c->outstanding > 0 || c->inbox_count > 0);
+        assert(c->due != TIME_NEVER || c->outstanding > 0 || c->inbox_count > 0 || c->stalled);
+        assert(!c->stalled || c->due == TIME_NEVER);
         break;
     case CALL_DONE:
         assert(!c->children && !c->inbox);
@@ -126,7 +128,8 @@ static void check_call(const struct engine *e, const struct call *c)
     if (c->state != CALL_DONE)
         assert(timer_key(e, c) == call_timer(c));
     /* A suspended call that has what it waits for would sleep for ever. */
-    if (c->state == CALL_SUSPENDED && !c->poll_timer)
+    assert(!c->stalled || c->state == CALL_SUSPENDED);
+    if (c->state == CALL_SUSPENDED && !c->poll_timer && !c->stalled)
         assert(!call_has_enough(c));
     if (c->state == CALL_READY)
         assert(e->failed || c->queue.next);
@@ -135,7 +138,7 @@ static void check_call(const struct engine *e, const struct call *c)
 void engine_check(const struct engine *e)
 {
     uint64_t by_state[CALL_STATES] = {0};
-    uint32_t pos = 0, calls = 0, refs = 0, group_refs = 0, ready = 0, queued = 0;
+    uint32_t pos = 0, stalls = 0, calls = 0, refs = 0, group_refs = 0, ready = 0, queued = 0;
     const struct target *t;
     const struct call *c;
 
@@ -143,6 +146,7 @@ void engine_check(const struct engine *e)
         check_call(e, c);
         by_state[c->state]++;
         calls++;
+        stalls += c->stalled;
         queued += c->state == CALL_READY && !call_is_held(e, c);
     }
     for (unsigned s = 0; s < CALL_STATES; s++)
@@ -162,5 +166,5 @@ void engine_check(const struct engine *e)
     while ((t = map_next(&e->target_by_key, &pos, NULL)))
         refs += t->refs;
     assert(calls == e->call_count && calls == refs && group_refs == e->target_by_key.len);
-    assert(ready == queued);
+    assert(ready == queued && stalls == e->stall_by_call.len);
 }

@@ -21,7 +21,7 @@ static void start(struct bench *b)
 
     b->config.seed = 7;
     b->config.incarnation++;
-    b->runs_len = 0;
+    b->runs_len = b->fetches_len = 0;
     assert_int_equal(engine_create(&b->e, &b->config, &err), 0);
     engine_set_reject(b->e, reject, NULL);
     for (enum table t = TABLE_COUNT; t-- > 0;) /* META before CALL */
@@ -96,6 +96,8 @@ void bench_drain(struct bench *b)
     while (engine_effect(b->e, &f)) {
         if (f.kind == ENGINE_RUN)
             b->runs[b->runs_len++] = f;
+        if (f.kind == ENGINE_FETCH)
+            b->fetches[b->fetches_len++] = f;
         if (f.kind == ENGINE_CANCEL_RUN)
             b->cancelled_attempt = f.attempt;
         b->accepted += f.kind == ENGINE_ACCEPTED;

@@ -25,6 +25,8 @@ struct bench {
     int64_t now;
     struct engine_effect runs[4096];
     size_t runs_len;
+    struct engine_effect fetches[64];
+    size_t fetches_len;
     uint64_t cancelled_attempt;
     int accepted, done;
     uint64_t last_done;

@@ -68,9 +68,18 @@ static void why_waiting(const struct call *c, int64_t now, struct buf *out)
         buf_printf(out, "its next run in %s, as its last poll changed nothing", text);
 }
 
-static void why_suspended(const struct call *c, int64_t now, struct buf *out)
+static void why_suspended(const struct engine *e, const struct call *c, int64_t now,
+                          struct buf *out)
 {
     char text[WHEN_MAX];
+
+    if (c->stalled) {
+        buf_printf(out,
+                   "room for the %" PRIu32 " calls of its poll: %" PRIu32 " of %" PRIu32
+                   " calls are in memory",
+                   stall_count(e, c), e->call_count, e->config.live_max);
+        return;
+    }
 
     if (c->poll_timer) {
         buf_printf(out, "max_wait, in %s", when(c->due, now, text));
@@ -98,7 +107,7 @@ void engine_why(const struct engine *e, int64_t now, uint64_t id, struct buf *ou
         why_waiting(c, now, out);
         break;
     case CALL_SUSPENDED:
-        why_suspended(c, now, out);
+        why_suspended(e, c, now, out);
         break;
     case CALL_RUNNING:
     case CALL_DONE:

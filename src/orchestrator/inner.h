@@ -136,6 +136,12 @@ void run_give_up_all(struct orchestrator *o);
 /* The orchestrator goes: runs that are still with the invoker no longer know it. */
 void run_orphan_all(struct orchestrator *o);
 
+/* --- fetches.c ---------------------------------------------------------------------------------
+ */
+
+/* An ENGINE_FETCH was taken. */
+void fetch_start(struct orchestrator *o, const struct engine_effect *effect);
+
 /* --- requests.c, lookups.c ---------------------------------------------------------------------
  */
 

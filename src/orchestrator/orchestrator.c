@@ -325,6 +325,9 @@ static void carry_out(struct orchestrator *o, const struct engine_effect *effect
     case ENGINE_DONE:
         request_call_done(o, effect->call);
         break;
+    case ENGINE_FETCH:
+        fetch_start(o, effect);
+        break;
     }
 }
 

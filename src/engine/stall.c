@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * When memory is full. A poll whose calls find no room is committed all the same, with its calls as
+ * one more payload of its own, and waits; when calls have gone, the oldest such poll is fetched
+ * from the store (ENGINE_FETCH, engine_fetched) and its calls are made. The polls that come
+ * meanwhile wait behind it.
+ *
+ * That alone could come to a stand, every tree waiting for another one's end. So one tree at a time
+ * is favoured, that of the oldest root of those that wait, until its root has ended: its polls find
+ * room always. Whatever its calls wait for is of that tree, so they end some time, and the next
+ * oldest has its turn.
+ */
+#include <stdlib.h>
+
+#include "engine/internal.h"
+
+#define CALLS_VERSION 1
+
+/* A poll that waits for room. */
+struct stall {
+    struct list link; /* in engine.stalls until it is fetched */
+    uint64_t call;
+    uint32_t generation, count;
+    bool fetching;
+};
+
+/* --- the favoured tree ------------------------------------------------------------------------ */
+
+static bool is_live(const struct call *c)
+{
+    return c && c->state != CALL_DONE;
+}
+
+/* 0: none is. */
+static uint64_t favoured_root(struct engine *e)
+{
+    if (e->favoured && !is_live(call_find(e, e->favoured)))
+        e->favoured = 0;
+    return e->favoured ? e->favoured_root : 0;
+}
+
+/* The oldest root that waits; where a root has gone before its children, they stand for it. */
+static void favour_one(struct engine *e)
+{
+    const struct call *best = NULL;
+
+    LIST_FOR_EACH (it, tmp, &e->stalls) {
+        const struct call *c = call_find(e, LIST_ENTRY(it, struct stall, link)->call);
+
+        if (!best || c->root_id < best->root_id)
+            best = c;
+    }
+    e->favoured_root = best->root_id;
+    e->favoured = is_live(call_find(e, best->root_id)) ? best->root_id : best->id;
+    e->favour_pending = true;
+}
+
+bool stall_has_room(struct engine *e, const struct call *c, size_t calls)
+{
+    bool fits = e->call_count + e->growing + calls <= e->config.live_max;
+
+    return (list_empty(&e->stalls) && fits) || c->root_id == favoured_root(e);
+}
+
+/* --- the calls as a payload ------------------------------------------------------------------- */
+
+static void encode_calls(struct buf *out, const struct engine_answer *a)
+{
+    buf_append_byte(out, CALLS_VERSION);
+    buf_put_u64(out, (uint64_t)a->max_wait_ns);
+    buf_put_varint(out, a->spec_count);
+    for (size_t i = 0; i < a->spec_count; i++) {
+        const struct engine_spec *s = &a->specs[i];
+
+        buf_put_bytes(out, s->function);
+        buf_put_bytes(out, s->endpoint);
+        buf_put_bytes(out, s->version);
+        buf_put_bytes(out, s->key);
+        buf_put_varint(out, s->correlation_id);
+        buf_put_u64(out, (uint64_t)s->expiration_ns);
+        buf_put_u64(out, (uint64_t)s->not_before);
+        buf_put_varint(out, (uint32_t)s->priority);
+        buf_append_byte(out, s->input != NULL);
+        if (s->input)
+            buf_put_bytes(out, blob_slice(s->input));
+    }
+}
+
+static bool decode_call(struct slice *in, struct engine_spec *s)
+{
+    uint64_t expiration, not_before, priority;
+    struct slice input;
+    uint8_t has_input;
+
+    if (!slice_get_bytes(in, &s->function) || !slice_get_bytes(in, &s->endpoint) ||
+        !slice_get_bytes(in, &s->version) || !slice_get_bytes(in, &s->key) ||
+        !slice_get_varint(in, &s->correlation_id) || !slice_get_u64(in, &expiration) ||
+        !slice_get_u64(in, &not_before) || !slice_get_varint(in, &priority) ||
+        !slice_get_byte(in, &has_input))
+        return false;
+    s->expiration_ns = (int64_t)expiration;
+    s->not_before = (int64_t)not_before;
+    s->priority = (int32_t)priority;
+    if (!has_input)
+        return true;
+    s->input = slice_get_bytes(in, &input) ? blob_copy(input) : NULL;
+    return s->input;
+}
+
+static void free_calls(struct engine_answer *a, struct engine_spec *specs)
+{
+    for (size_t i = 0; specs && i < a->spec_count; i++)
+        blob_unref(specs[i].input);
+    free(specs);
+    *a = (struct engine_answer){0};
+}
+
+/* The strings are views into `in`. CODE_DATA_LOSS, also for want of memory for an input. */
+static int decode_calls(struct slice in, struct engine_answer *a, struct error *err)
+{
+    struct engine_spec *specs = NULL;
+    uint64_t wait, count;
+    uint8_t version;
+
+    *a = (struct engine_answer){0};
+    if (slice_get_byte(&in, &version) && version == CALLS_VERSION && slice_get_u64(&in, &wait) &&
+        slice_get_varint(&in, &count) && count <= in.len) {
+        specs = calloc(count + 1, sizeof *specs);
+        a->max_wait_ns = (int64_t)wait;
+        while (specs && a->spec_count < count && decode_call(&in, &specs[a->spec_count]))
+            a->spec_count++;
+        a->specs = specs;
+        if (specs && a->spec_count == count && !in.len)
+            return CODE_OK;
+        a->spec_count += a->spec_count < count; /* of the one that failed, the input */
+    }
+    free_calls(a, specs);
+    return error_set(err, CODE_DATA_LOSS, "the calls of a poll that waited for room are damaged");
+}
+
+/* --- waiting ---------------------------------------------------------------------------------- */
+
+bool stall_add(struct engine *e, struct call *c, uint32_t count)
+{
+    struct stall *s = malloc(sizeof *s);
+
+    if (!s || !map_set(&e->stall_by_call, c->id, s)) {
+        free(s);
+        return false;
+    }
+    *s = (struct stall){.call = c->id, .generation = c->generation, .count = count};
+    list_append(&e->stalls, &s->link);
+    c->stalled = true;
+    return true;
+}
+
+uint32_t stall_count(const struct engine *e, const struct call *c)
+{
+    const struct stall *s = c->stalled ? map_get(&e->stall_by_call, c->id) : NULL;
+
+    return s ? s->count : 0;
+}
+
+void stall_poll(struct engine *e, struct call *c, const struct engine_answer *a)
+{
+    buf_reset(&e->scratch);
+    encode_calls(&e->scratch, a);
+    if (e->scratch.failed || !stall_add(e, c, (uint32_t)a->spec_count) ||
+        !batch_put(&e->open->batch, TABLE_PAYLOAD, c->id, PAYLOAD_CALLS, buf_slice(&e->scratch)))
+        engine_fail(e);
+}
+
+void stall_drop(struct engine *e, struct call *c)
+{
+    struct stall *s = c->stalled ? map_remove(&e->stall_by_call, c->id) : NULL;
+
+    if (!s)
+        return;
+    if (s->fetching)
+        e->growing -= s->count;
+    else
+        list_remove(&s->link);
+    free(s);
+    c->stalled = false;
+    engine_delete(e, TABLE_PAYLOAD, c->id, PAYLOAD_CALLS);
+}
+
+void stalls_free(struct engine *e)
+{
+    uint32_t pos = 0;
+    struct stall *s;
+
+    while ((s = map_next(&e->stall_by_call, &pos, NULL)))
+        free(s);
+    map_free(&e->stall_by_call);
+}
+
+/* --- going on --------------------------------------------------------------------------------- */
+
+static void fetch(struct engine *e, struct stall *s)
+{
+    list_remove(&s->link);
+    s->fetching = true;
+    e->growing += s->count;
+    engine_emit(e, &(struct engine_effect){
+                       .kind = ENGINE_FETCH, .call = s->call, .generation = s->generation});
+}
+
+static bool is_durable(const struct engine *e, const struct stall *s)
+{
+    return !call_is_held(e, call_find(e, s->call));
+}
+
+void stalls_pump(struct engine *e)
+{
+    while (!list_empty(&e->stalls)) {
+        struct stall *s = LIST_ENTRY(e->stalls.next, struct stall, link);
+
+        if (e->call_count + e->growing + s->count > e->config.live_max || !is_durable(e, s))
+            break;
+        fetch(e, s);
+    }
+    if (!list_empty(&e->stalls) && !favoured_root(e))
+        favour_one(e);
+    if (!e->favour_pending)
+        return;
+    e->favour_pending = false; /* what the tree polls for from now on finds room at once */
+    LIST_FOR_EACH (it, tmp, &e->stalls) {
+        struct stall *s = LIST_ENTRY(it, struct stall, link);
+
+        if (call_find(e, s->call)->root_id != e->favoured_root)
+            continue;
+        if (is_durable(e, s))
+            fetch(e, s);
+        else
+            e->favour_pending = true;
+    }
+}
+
+void engine_fetched(struct engine *e, int64_t now, uint64_t call, uint32_t generation,
+                    struct slice calls, const struct error *failure)
+{
+    struct call *c = call_find(e, call);
+    struct stall *s = c && c->stalled ? map_get(&e->stall_by_call, call) : NULL;
+    struct engine_answer a = {0};
+    struct error why;
+    int code = CODE_OK;
+
+    if (e->failed || !s || !s->fetching || s->generation != generation)
+        return; /* it has ended, or begun anew, in the meantime */
+    stall_drop(e, c);
+    if (failure)
+        why = *failure;
+    else
+        code = decode_calls(calls, &a, &why);
+    call_grow(e, c, now, &a, failure || code ? &why : NULL);
+    free_calls(&a, (struct engine_spec *)(uintptr_t)a.specs);
+    engine_pump(e);
+}
