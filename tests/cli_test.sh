@@ -55,6 +55,12 @@ says 2 'it is logfmt or json' server --log-format xml
 says 2 'it is debug' server --log-level loud
 says 2 'not an open descriptor' server --ready-fd 99
 says 2 'API keys are needed' server --insecure --listen 0.0.0.0:0 --store memory:
+says 2 'tls-key.*without --tls-cert' server --insecure --tls-key x --store memory:
+says 2 'tls-cert.*without --tls-key' server --insecure --tls-cert x --store memory:
+says 2 "certificate from $dir/none: No such file" server --insecure --listen 127.0.0.1:0 \
+    --tls-cert "$dir/none" --tls-key "$dir/none" --store memory:
+says 2 "authorities from $dir/none: No such file" server --insecure --listen 127.0.0.1:0 \
+    --ca-file "$dir/none" --store memory:
 says 2 'port' server --insecure --listen 127.0.0.1:99999 --store memory:
 says 2 'store' server --insecure --listen 127.0.0.1:0 --store file:x
 says 1 "$dir/none" server --insecure --listen 127.0.0.1:0 --store "sqlite:$dir/none/x.db"

@@ -23,6 +23,7 @@
 struct settings {
     const char *listen[SERVER_LISTEN_MAX];
     size_t listen_count;
+    const char *tls_cert, *tls_key, *ca_file;
     const char *store;
     char default_store[PATH_MAX + 16];
     struct keys keys;
@@ -49,6 +50,9 @@ enum {
     API_KEY,
     API_KEY_FILE,
     INSECURE,
+    TLS_CERT,
+    TLS_KEY,
+    CA_FILE,
     RUN_TIMEOUT,
     GRACE,
     LOG_FORMAT,
@@ -73,6 +77,14 @@ static const struct cli_option options[] = {
                       "with # are skipped"},
     [INSECURE] = {"insecure", NULL,
                   "take requests without a key; only on addresses of the loopback"},
+    [TLS_CERT] = {"tls-cert", "FILE",
+                  "speak TLS with this certificate: a PEM file, the chain behind it;\n"
+                  "SIGHUP has it and the key read again"},
+    [TLS_KEY] = {"tls-key", "FILE",
+                 "the certificate's private key: a PEM file without a passphrase"},
+    [CA_FILE] = {"ca-file", "FILE",
+                 "for calls to https endpoints: trust the authorities in this PEM file\n"
+                 "instead of the system's"},
     [RUN_TIMEOUT] = {"run-timeout", "TIME",
                      "how long an endpoint may take to answer one run (default: 60s)"},
     [GRACE] = {"grace", "TIME",
@@ -94,6 +106,9 @@ static const char details[] =
     "  Serve others, with keys from a file, calls kept in /var/lib/dispatch:\n"
     "    dispatch server --listen 0.0.0.0:3477 --api-key-file /etc/dispatch/keys \\\n"
     "        --store sqlite:/var/lib/dispatch/dispatch.db\n"
+    "  The same over TLS, HTTP/1.1 and HTTP/2 (the certificate renewed: kill -HUP):\n"
+    "    dispatch server --listen 0.0.0.0:3477 --api-key-file /etc/dispatch/keys \\\n"
+    "        --tls-cert /etc/dispatch/cert.pem --tls-key /etc/dispatch/key.pem\n"
     "  Dispatch a call to an endpoint that listens on port 8000:\n"
     "    curl http://127.0.0.1:3477/dispatch.sdk.v1.DispatchService/Dispatch \\\n"
     "        -H 'Authorization: Bearer KEY' -H 'Content-Type: application/json' \\\n"
@@ -109,11 +124,14 @@ static const char details[] =
     "200 when it takes calls, else 503 and why it does not.\n"
     "\n"
     "Signals: SIGTERM and SIGINT stop it gracefully, a second one at once. Whatever\n"
-    "was acknowledged survives either, and SIGKILL too.\n"
+    "was acknowledged survives either, and SIGKILL too. With TLS, SIGHUP has the\n"
+    "certificate and its key read again, for new connections; when they cannot be\n"
+    "used, the log says why and those before stay.\n"
     "\n"
     "Environment:\n"
     "  DISPATCH_API_KEYS   keys that clients may use, separated by commas\n"
     "  XDG_STATE_HOME      where the default store is\n"
+    "  SSL_CERT_FILE       the authorities to trust when there is no --ca-file\n"
     "\n"
     "Exit status: 0 it was stopped by a signal, gracefully; 1 it could not start or\n"
     "go on; 2 the command line is wrong; 128 + N ended at once by signal N.\n";
@@ -207,6 +225,15 @@ static int read_option(struct settings *s, const struct cli_arg *arg)
     case INSECURE:
         s->insecure = true;
         return CLI_OK;
+    case TLS_CERT:
+        s->tls_cert = arg->value;
+        return CLI_OK;
+    case TLS_KEY:
+        s->tls_key = arg->value;
+        return CLI_OK;
+    case CA_FILE:
+        s->ca_file = arg->value;
+        return CLI_OK;
     case RUN_TIMEOUT:
         return read_run_timeout(s, arg->value);
     case GRACE:
@@ -244,6 +271,10 @@ static int complete(struct settings *s)
                          "there is no API key for clients to use: give one with --api-key KEY, "
                          "--api-key-file FILE\nor in DISPATCH_API_KEYS; or, for this machine "
                          "alone, take requests without one: --insecure");
+    if (!s->tls_cert != !s->tls_key)
+        return cli_usage(&cli_server, "%s is given without %s: TLS needs both",
+                         s->tls_cert ? "--tls-cert" : "--tls-key",
+                         s->tls_cert ? "--tls-key" : "--tls-cert");
     if (!s->store) {
         if (state_dir_store(s->default_store, sizeof s->default_store, "dispatch.db", &err))
             return cli_fail("%s", err.message);
@@ -332,6 +363,15 @@ static void on_signal(void *arg, int signum)
     server_stop(r->server);
 }
 
+static void on_hangup(void *arg, int signum)
+{
+    struct running *r = arg;
+    struct error err;
+
+    (void)signum;
+    server_reload_tls(r->server, &err); /* which logs how it went */
+}
+
 /* A connection is a descriptor, and the usual 1,024 are few. */
 static void raise_descriptor_limit(void)
 {
@@ -350,6 +390,9 @@ static int serve(struct running *r, struct error *err)
         .loop = r->loop,
         .listen = r->settings->listen,
         .listen_count = r->settings->listen_count,
+        .tls_cert_file = r->settings->tls_cert,
+        .tls_key_file = r->settings->tls_key,
+        .ca_file = r->settings->ca_file,
         .store = r->settings->store,
         .keys = r->settings->insecure ? NULL : &r->settings->keys,
         .run_timeout_ms = r->settings->run_timeout_ms,
@@ -359,19 +402,23 @@ static int serve(struct running *r, struct error *err)
         .stopped = stopped,
         .arg = r,
     };
-    struct net_signal *term, *interrupt;
+    struct net_signal *term, *interrupt, *hangup = NULL;
+    bool tls = r->settings->tls_cert;
     int code = server_create(&r->server, &server_options, err);
 
     if (code)
         return code;
     term = net_signal_create(r->loop, SIGTERM, on_signal, r);
     interrupt = net_signal_create(r->loop, SIGINT, on_signal, r);
-    if (term && interrupt)
+    if (tls) /* else it ends the program, unless whoever started it had it ignored */
+        hangup = net_signal_create(r->loop, SIGHUP, on_hangup, r);
+    if (term && interrupt && (hangup || !tls))
         net_loop_run(r->loop);
     else
         code = error_memory(err);
     net_signal_destroy(term);
     net_signal_destroy(interrupt);
+    net_signal_destroy(hangup);
     server_destroy(r->server);
     return code;
 }

@@ -18,10 +18,11 @@ enum { HTTP2_OFFER = 3 }; /* bytes of it */
 
 /* --- contexts -------------------------------------------------------------------------------- */
 
-/* The reason that OpenSSL gives for its last failure. */
+/* The reason that OpenSSL gives for its last failure: its first one, as those that follow only say
+ * which part of the library met it. */
 static const char *reason(void)
 {
-    unsigned long error = ERR_peek_last_error();
+    unsigned long error = ERR_peek_error();
     const char *text = ERR_reason_error_string(error);
 
     if (ERR_SYSTEM_ERROR(error))
@@ -39,6 +40,16 @@ static SSL_CTX *new_context(const SSL_METHOD *method)
     SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
     SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
     return context;
+}
+
+/* OpenSSL would ask for the passphrase of a key on the terminal, and wait. */
+static int no_passphrase(char *to, int size, int writing, void *arg)
+{
+    (void)to;
+    (void)size;
+    (void)writing;
+    (void)arg;
+    return -1;
 }
 
 /* HTTP/2, if the client offers it; else HTTP/1.1; else nothing is agreed on, which is fine. */
@@ -64,6 +75,7 @@ int net_tls_server_context(SSL_CTX **out, const char *cert_file, const char *key
 
     if (!context)
         return error_memory(err);
+    SSL_CTX_set_default_passwd_cb(context, no_passphrase);
     ERR_clear_error();
     if (SSL_CTX_use_certificate_chain_file(context, cert_file) != 1) {
         rc = error_set(err, CODE_INVALID_ARGUMENT, "cannot read a certificate from %s: %s",

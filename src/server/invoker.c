@@ -320,6 +320,7 @@ static int send_run(struct attempt *attempt, struct error *err)
     struct net_outgoing outgoing = {
         .host = attempt->bridge ? bridge_host(attempt->bridge) : attempt->url.host,
         .port = attempt->bridge ? bridge_port(attempt->bridge) : attempt->url.port,
+        .tls = !attempt->bridge && slice_eq_str(attempt->url.scheme, "https"),
         .method = slice_str("POST"),
         .target = target,
         .headers = headers,
@@ -376,9 +377,10 @@ static int find_endpoint(struct attempt *attempt, struct error *err)
     bool bridged = invoker->options.bridge_count && slice_eq_str(scheme, "bridge");
     int code;
 
-    if (!slice_eq_str(scheme, "http") && !bridged)
+    if (!slice_eq_str(scheme, "http") && !slice_eq_str(scheme, "https") && !bridged)
         return error_set(err, CODE_UNIMPLEMENTED,
-                         "%.*s: this version (" DISPATCH_VERSION ") reaches http:// endpoints only",
+                         "%.*s: this version (" DISPATCH_VERSION
+                         ") reaches http:// and https:// endpoints only",
                          SLICE_FMT(endpoint));
     code = net_url_parse(endpoint, &attempt->url, err);
     if (code || !bridged)
@@ -461,15 +463,17 @@ int http_invoker_create(struct http_invoker **out, const struct http_invoker_opt
                         struct error *err)
 {
     struct http_invoker *invoker = calloc(1, sizeof *invoker);
+    struct net_client_options client = {.ca_file = options->ca_file};
     int code;
 
     if (!invoker)
         return error_memory(err);
     invoker->options = *options;
+    invoker->options.ca_file = NULL;
     if (invoker->options.timeout_ms == 0)
         invoker->options.timeout_ms = INVOKER_TIMEOUT_MS;
     invoker->vtable = (struct invoker){.run = invoker_run, .cancel = invoker_cancel};
-    code = net_client_create(&invoker->client, options->loop, &(struct net_client_options){0}, err);
+    code = net_client_create(&invoker->client, options->loop, &client, err);
     if (code == CODE_OK)
         code = create_bridges(invoker, options, err);
     if (code) {

@@ -26,8 +26,11 @@ struct invoker_bridge {
 struct http_invoker_options {
     struct net_loop *loop;
     struct clock *clock;
-    struct log *log;                      /* or NULL */
-    uint32_t timeout_ms;                  /* of one run; 0: INVOKER_TIMEOUT_MS */
+    struct log *log;     /* or NULL */
+    uint32_t timeout_ms; /* of one run; 0: INVOKER_TIMEOUT_MS */
+    /* PEM authorities that vouch for https endpoints, instead of the system's; read by
+     * http_invoker_create only */
+    const char *ca_file;
     const struct invoker_bridge *bridges; /* read by http_invoker_create only */
     size_t bridge_count;                  /* at most INVOKER_BRIDGES_MAX */
     /* A run was answered: the orchestrator wants a step. */

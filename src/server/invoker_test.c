@@ -28,11 +28,14 @@ struct world {
     struct http_invoker *invoker;
     uint16_t port;
     struct planned plan;
+    bool h2c; /* from the next listen_again on */
 
     /* What the endpoint saw last. */
     char request_line[256];
     char headers[16][2][128];
     size_t header_count, requests;
+    char peers[16][64]; /* the addresses that requests came from, each once */
+    size_t peer_count;
     uint8_t body[1024];
     size_t body_len;
 
@@ -82,6 +85,16 @@ static void changed(void *arg)
     w->changes++;
 }
 
+static void keep_peer(struct world *w, struct slice peer)
+{
+    for (size_t i = 0; i < w->peer_count; i++) {
+        if (slice_eq_str(peer, w->peers[i]))
+            return;
+    }
+    assert_true(w->peer_count < 16);
+    snprintf(w->peers[w->peer_count++], sizeof *w->peers, "%.*s", SLICE_FMT(peer));
+}
+
 static void keep_request(struct world *w, const struct net_request *request)
 {
     snprintf(w->request_line, sizeof w->request_line, "%.*s %.*s?%.*s", SLICE_FMT(request->method),
@@ -96,6 +109,7 @@ static void keep_request(struct world *w, const struct net_request *request)
     memcpy(w->body, request->body.data, request->body.len);
     w->body_len = request->body.len;
     w->requests++;
+    keep_peer(w, request->peer);
 }
 
 static void serve(void *arg, struct net_exchange *exchange, const struct net_request *request)
@@ -130,7 +144,13 @@ static void gone(void *arg, struct net_exchange *exchange)
 static void listen_again(struct world *w)
 {
     struct net_server_options options = {
-        .host = "127.0.0.1", .port = w->port, .handle = serve, .gone = gone, .arg = w};
+        .host = "127.0.0.1",
+        .port = w->port,
+        .advertise_h2c = w->h2c,
+        .handle = serve,
+        .gone = gone,
+        .arg = w,
+    };
 
     assert_int_equal(net_server_create(&w->endpoint, w->loop, &options, NULL), CODE_OK);
     w->port = net_server_port(w->endpoint);
@@ -386,12 +406,9 @@ static void test_refused_connection(void **state)
 
 static void test_unsupported_endpoints(void **state)
 {
-    static const char *const endpoints[] = {"https://127.0.0.1:1",
-                                            "bridge://session",
+    static const char *const endpoints[] = {"bridge://session",
                                             "arn:aws:lambda:us-east-1:1:function:f",
-                                            "event:",
-                                            "http://127.0.0.1:1/a path",
-                                            "http://"};
+                                            "event:", "http://127.0.0.1:1/a path", "http://"};
     struct world *w = *state;
 
     for (size_t i = 0; i < sizeof endpoints / sizeof *endpoints; i++) {
@@ -402,6 +419,53 @@ static void test_unsupported_endpoints(void **state)
         assert_false(w->transport);
     }
     assert_int_equal(w->requests, 0);
+}
+
+static void test_no_tls_there(void **state)
+{
+    struct world *w = *state;
+    char url[64];
+
+    snprintf(url, sizeof url, "https://127.0.0.1:%u", w->port);
+    deliver(w, url);
+    assert_int_equal(w->ending, FAILED);
+    assert_int_equal(w->status, STATUS_TLS_ERROR);
+    assert_string_equal(w->type, "transport");
+    assert_true(w->transport);
+    assert_memory_equal(w->message, url, strlen(url));
+    assert_int_equal(w->requests, 0);
+}
+
+/* An endpoint that advertises HTTP/2 gets all its runs over one connection from then on. */
+static void test_multiplexes(void **state)
+{
+    enum { RUNS = 12 };
+    struct world *w = *state;
+    struct invoker *invoker = http_invoker_vtable(w->invoker);
+    struct run runs[RUNS];
+
+    stop_listening(w);
+    w->h2c = true;
+    listen_again(w);
+    w->plan = (struct planned){.status = 200, .type = "application/proto"};
+    deliver(w, endpoint_url(w, ""));
+    assert_int_equal(w->ending, ANSWERED);
+    assert_int_equal(w->peer_count, 1);
+
+    w->peer_count = 0;
+    w->plan.hang = true;
+    for (size_t i = 0; i < RUNS; i++) {
+        run_init(&runs[i], endpoint_url(w, ""));
+        start(w, &runs[i]);
+    }
+    while (w->requests < 1 + RUNS)
+        net_loop_run(w->loop);
+    assert_int_equal(w->peer_count, 1);
+    for (size_t i = 0; i < RUNS; i++) {
+        w->ending = PENDING;
+        invoker->cancel(invoker, &runs[i].run);
+        assert_int_equal(w->ending, GONE);
+    }
 }
 
 static void test_cancel(void **state)
@@ -549,6 +613,8 @@ int main(void)
         TEST(test_too_large),
         TEST(test_refused_connection),
         TEST(test_unsupported_endpoints),
+        TEST(test_no_tls_there),
+        TEST(test_multiplexes),
         TEST(test_cancel),
         TEST(test_expiration_bounds_the_run),
         BRIDGE(test_bridge_delivers),

@@ -253,14 +253,39 @@ void server_destroy(struct server *s)
     free(s);
 }
 
+/* --- TLS ------------------------------------------------------------------------------------- */
+
+int server_reload_tls(struct server *s, struct error *err)
+{
+    const char *cert = s->options.tls_cert_file, *key = s->options.tls_key_file;
+    int code = CODE_OK;
+
+    if (!cert)
+        return error_set(err, CODE_FAILED_PRECONDITION, "the server was started without TLS");
+    for (size_t i = 0; code == CODE_OK && i < s->listener_count; i++)
+        code = net_server_reload_tls(s->listeners[i], cert, key, err);
+    if (code == CODE_OK)
+        log_line(s->options.log, LOG_INFO, "certificate read again", LOG_STR("file", cert));
+    else
+        log_line(s->options.log, LOG_ERROR, "the certificate before stays",
+                 LOG_STR("error", err->message));
+    return code;
+}
+
 /* --- starting -------------------------------------------------------------------------------- */
 
 static int listen_on(struct server *s, const char *address, struct error *err)
 {
     char host[256], *text = s->addresses[s->listener_count];
     struct net_server_options options = {
-        .max_body = SERVER_BODY_MAX, .handle = api_handle, .gone = api_gone, .arg = &s->api};
-    bool v6;
+        .max_body = SERVER_BODY_MAX,
+        .tls_cert_file = s->options.tls_cert_file,
+        .tls_key_file = s->options.tls_key_file,
+        .handle = api_handle,
+        .gone = api_gone,
+        .arg = &s->api,
+    };
+    bool tls = options.tls_cert_file, v6;
     int code = net_address_parse(address, host, &options.port, err);
 
     if (code)
@@ -280,7 +305,13 @@ static int listen_on(struct server *s, const char *address, struct error *err)
     snprintf(text, SERVER_ADDRESS_MAX, v6 ? "[%s]:%u" : "%s:%u", host,
              net_server_port(s->listeners[s->listener_count]));
     s->listener_count++;
-    log_line(s->options.log, LOG_INFO, "listening", LOG_STR("address", text));
+    log_line(s->options.log, LOG_INFO, "listening", LOG_STR("address", text),
+             LOG_STR("scheme", tls ? "https" : "http"));
+    if (!tls && !server_is_loopback(host))
+        log_line(s->options.log, LOG_WARN,
+                 "API keys and payloads cross the network in clear text here: without a proxy that "
+                 "encrypts, give a certificate (--tls-cert, --tls-key)",
+                 LOG_STR("address", text));
     return CODE_OK;
 }
 
@@ -310,6 +341,7 @@ static int start(struct server *s, struct error *err)
                                            .changed = changed,
                                            .arg = s,
                                            .timeout_ms = s->options.run_timeout_ms,
+                                           .ca_file = s->options.ca_file,
                                            .bridges = s->options.bridges,
                                            .bridge_count = s->options.bridge_count};
     int code;

@@ -23,6 +23,10 @@ struct server_options {
     const char *const *listen; /* "HOST:PORT", 1 to SERVER_LISTEN_MAX; port 0: any; no host: every
                                   address of the machine */
     size_t listen_count;
+    /* PEM files, the certificate's chain behind it; both: TLS at every address. Read again by
+     * server_reload_tls: they outlive the server. */
+    const char *tls_cert_file, *tls_key_file;
+    const char *ca_file;     /* see server/invoker.h */
     const char *store;       /* for store_open */
     const struct keys *keys; /* outlives the server; NULL: requests need none, and every address to
                                 listen on has to be of the loopback */
@@ -47,6 +51,10 @@ const char *server_address(const struct server *server, size_t i);
 /* True if somebody has listened at the address of the i-th bridge at some time. */
 bool server_reached(const struct server *server, size_t i);
 void server_stats(const struct server *server, struct orchestrator_stats *stats);
+
+/* Reads the certificate and its key again, for new connections. On failure those before stay. Only
+ * for a server with TLS. Logs what it did. */
+int server_reload_tls(struct server *server, struct error *err);
 
 /*
  * Begins to stop: new calls are refused, no new run starts, runs in flight have `grace_ms` to
