@@ -559,7 +559,8 @@ DISPATCH_SDK_API int dispatch_batch_dispatch(struct dispatch_batch *batch, struc
 struct dispatch_client_options {
     const char *api_key;       /* default: the DISPATCH_API_KEY environment variable */
     const char *api_url;       /* default: DISPATCH_API_URL, else http://127.0.0.1:3477 */
-    uint32_t timeout_ms;       /* of a Dispatch, all its attempts together; default 30,000 */
+    uint32_t timeout_ms;       /* of a Dispatch, all its attempts together, once somebody listens;
+                                  default 30,000 */
     uint32_t connect_retry_ms; /* how long to go on trying to dispatch while nobody listens at the
                                   API URL (the request was surely not sent); default 5,000 */
     uint64_t reserved_[8];

@@ -173,12 +173,15 @@ static int read_ids(struct dispatch_operation *operation, struct slice body, str
 /* After a passing failure: again, if there is time. False: there is not. */
 static bool dispatch_again(struct dispatch_operation *operation, bool unsent)
 {
-    uint32_t for_ms = unsent ? operation->client->connect_retry_ms : operation->client->timeout_ms;
-    int64_t left_ns = operation->started_ns + for_ms * NS_PER_MS - now_ns();
+    const struct dispatch_client *client = operation->client;
+    int64_t until = unsent ? operation->started_ns + client->connect_retry_ms * NS_PER_MS
+                           : operation->sent_ns + client->timeout_ms * NS_PER_MS;
     uint64_t delay_ms = backoff_ms(operation);
 
-    if (left_ns / NS_PER_MS < (int64_t)delay_ms)
+    if ((until - now_ns()) / NS_PER_MS < (int64_t)delay_ms)
         return false;
+    if (unsent) /* the time for an answer has not begun */
+        operation->sent_ns = now_ns() + (int64_t)delay_ms * NS_PER_MS;
     sdk_operation_later(operation, delay_ms);
     return true;
 }
@@ -207,7 +210,7 @@ static void on_dispatched(void *arg, const struct net_response *response)
 
 static void send_dispatch(struct dispatch_operation *operation)
 {
-    int64_t left_ns = operation->started_ns + operation->client->timeout_ms * NS_PER_MS - now_ns();
+    int64_t left_ns = operation->sent_ns + operation->client->timeout_ms * NS_PER_MS - now_ns();
     uint32_t left_ms = left_ns > NS_PER_MS ? (uint32_t)(left_ns / NS_PER_MS) : 1;
 
     send_request(operation, DISPATCH_PATH, operation->request, left_ms, on_dispatched);

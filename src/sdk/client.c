@@ -265,7 +265,7 @@ static struct dispatch_operation *new_operation(struct dispatch_client *client,
     operation->client = client;
     operation->kind = kind;
     operation->arg = arg;
-    operation->started_ns = clock_now(clock_system());
+    operation->started_ns = operation->sent_ns = clock_now(clock_system());
     operation->deadline_ns = TIME_NEVER;
     return operation;
 }

@@ -359,6 +359,41 @@ static void test_nobody_there(void **state)
     dispatch_client_destroy(client);
 }
 
+/* The time for an answer does not run while nobody listens. */
+static void test_late_server(void **state)
+{
+    const struct step steps[] = {{200, NULL, 1, false, false}};
+    struct dispatch_client_options options = {
+        .api_key = "k", .timeout_ms = 1000, .connect_retry_ms = 60000};
+    struct timespec longer = {.tv_sec = 1, .tv_nsec = 200000000};
+    struct dispatch_operation *operation = NULL;
+    struct dispatch_client *client = NULL;
+    struct dispatch_call call = to_f();
+    struct dispatch_ids ids = {0};
+    struct api api;
+    struct pollfd fd;
+
+    (void)state;
+    api_start(&api, steps, 1);
+    http_stop(&api.server);
+    options.api_url = api.url;
+    assert_int_equal(dispatch_client_create(&options, &client, NULL), 0);
+    assert_int_equal(dispatch_client_begin_dispatch(client, &call, 1, NULL, &operation, NULL), 0);
+    nanosleep(&longer, NULL); /* it is about time that passes */
+    start_later(&api);
+    fd = (struct pollfd){.fd = dispatch_client_descriptor(client), .events = POLLIN};
+    assert_int_equal(poll(&fd, 1, 20000), 1);
+    assert_ptr_equal(dispatch_client_next(client), operation);
+    assert_int_equal(dispatch_operation_ids(operation, &ids, NULL), 0);
+    assert_int_equal(ids.count, 1);
+    http_sync(&api.server);
+    assert_null(strcasestr(api.head, "connect-timeout-ms: 1\r\n")); /* the least there is */
+    dispatch_ids_free(&ids);
+    dispatch_operation_destroy(operation);
+    dispatch_client_destroy(client);
+    http_stop(&api.server);
+}
+
 /* --- Wait ------------------------------------------------------------------------------------- */
 
 static void test_wait(void **state)
@@ -465,6 +500,7 @@ int main(void)
         cmocka_unit_test(test_dispatch_goes_again),
         cmocka_unit_test(test_dispatch_before_server),
         cmocka_unit_test(test_nobody_there),
+        cmocka_unit_test(test_late_server),
         cmocka_unit_test(test_wait),
         cmocka_unit_test(test_wait_failures),
         cmocka_unit_test(test_abandoning),
