@@ -78,6 +78,7 @@ struct app {
     struct dispatch_endpoint *endpoint;
     struct dispatch_client *client;
     char endpoint_url[64];
+    uint32_t timeout_ms; /* of the client; 0: its default */
 };
 
 #define OK(expression)                                                                             \
@@ -106,6 +107,7 @@ static void start_app(struct app *a)
     snprintf(a->endpoint_url, sizeof a->endpoint_url, "http://127.0.0.1:%u",
              dispatch_endpoint_port(a->endpoint));
     co.api_url = a->h.url;
+    co.timeout_ms = a->timeout_ms;
     OK(dispatch_client_create(&co, &a->client, &failure));
 }
 
@@ -386,6 +388,7 @@ static void test_failing_sync(void **state)
     (void)state;
     a->h.preload = failing_sync;
     setenv("FAILING_SYNC", harness_path(&a->h, "failing"), 1);
+    a->timeout_ms = 3000; /* so long it tries again before it says that it was refused */
     harness_start(&a->h);
     start_app(a);
     for (int round = 0; round < 3; round++) {
