@@ -43,7 +43,7 @@ struct dispatch_operation {
     char key[33];         /* its idempotency key */
     char *id;             /* of a Wait */
     int64_t started_ns, deadline_ns;
-    int64_t sent_ns; /* of a Dispatch: since when somebody may have had it; first, started_ns */
+    int64_t sent_ns;   /* of a Dispatch: since when somebody may have had it; first, started_ns */
     int64_t asked_ns;  /* when the last request was sent */
     unsigned failures; /* in a row */
     struct net_timer *timer;
