@@ -311,7 +311,7 @@ static int check_dispatch(const struct engine *e, int64_t now, const struct engi
     if (count == 0 || count > e->config.calls_max)
         return error_set(err, CODE_INVALID_ARGUMENT, "%zu calls in one request; the limit is %u",
                          count, e->config.calls_max);
-    if (live(e) + count > e->config.live_max / 10 * 9)
+    if (live(e) + count > (uint64_t)e->config.live_max * 9 / 10)
         return error_set(err, CODE_RESOURCE_EXHAUSTED,
                          "%llu calls are live, and new ones are refused past 90%% of the limit of "
                          "%u; try again when some have finished",

@@ -199,7 +199,8 @@ int64_t engine_next_due(const struct engine *engine);
 void engine_hold_runs(struct engine *engine, bool hold);
 
 /* Every ENGINE_FETCH is answered once: with the bytes of that PAYLOAD_CALLS, or with why they
- * cannot be had, which is then the poll's error. */
+ * cannot be had. CODE_NOT_FOUND and CODE_DATA_LOSS become the poll's error; anything else passes,
+ * and makes engine_failed true, so that the partition is loaded anew and asks again. */
 void engine_fetched(struct engine *engine, int64_t now, uint64_t call, uint32_t generation,
                     struct slice calls, const struct error *failure);
 

@@ -86,7 +86,8 @@ static void encode_calls(struct buf *out, const struct engine_answer *a)
     }
 }
 
-static bool decode_call(struct slice *in, struct engine_spec *s)
+/* False, too, without memory for the input. */
+static bool decode_call(struct slice *in, struct engine_spec *s, bool *memory)
 {
     uint64_t expiration, not_before, priority;
     struct slice input;
@@ -103,8 +104,10 @@ static bool decode_call(struct slice *in, struct engine_spec *s)
     s->priority = (int32_t)priority;
     if (!has_input)
         return true;
-    s->input = slice_get_bytes(in, &input) ? blob_copy(input) : NULL;
-    return s->input;
+    if (!slice_get_bytes(in, &input))
+        return false;
+    s->input = blob_copy(input);
+    return s->input || (*memory = false);
 }
 
 static void free_calls(struct engine_answer *a, struct engine_spec *specs)
@@ -115,26 +118,29 @@ static void free_calls(struct engine_answer *a, struct engine_spec *specs)
     *a = (struct engine_answer){0};
 }
 
-/* The strings are views into `in`. CODE_DATA_LOSS, also for want of memory for an input. */
+/* The strings are views into `in`. CODE_DATA_LOSS, CODE_RESOURCE_EXHAUSTED (no memory). */
 static int decode_calls(struct slice in, struct engine_answer *a, struct error *err)
 {
     struct engine_spec *specs = NULL;
     uint64_t wait, count;
     uint8_t version;
+    bool memory = true;
 
     *a = (struct engine_answer){0};
     if (slice_get_byte(&in, &version) && version == CALLS_VERSION && slice_get_u64(&in, &wait) &&
-        slice_get_varint(&in, &count) && count <= in.len) {
+        slice_get_varint(&in, &count) && count <= in.len / 16) {
         specs = calloc(count + 1, sizeof *specs);
+        memory = specs;
         a->max_wait_ns = (int64_t)wait;
-        while (specs && a->spec_count < count && decode_call(&in, &specs[a->spec_count]))
+        while (specs && a->spec_count < count && decode_call(&in, &specs[a->spec_count], &memory))
             a->spec_count++;
         a->specs = specs;
         if (specs && a->spec_count == count && !in.len)
             return CODE_OK;
-        a->spec_count += a->spec_count < count; /* of the one that failed, the input */
     }
     free_calls(a, specs);
+    if (!memory)
+        return error_memory(err);
     return error_set(err, CODE_DATA_LOSS, "the calls of a poll that waited for room are damaged");
 }
 
@@ -248,12 +254,16 @@ void engine_fetched(struct engine *e, int64_t now, uint64_t call, uint32_t gener
 
     if (e->failed || !s || !s->fetching || s->generation != generation)
         return; /* it has ended, or begun anew, in the meantime */
-    stall_drop(e, c);
     if (failure)
-        why = *failure;
+        code = error_set(&why, failure->code, "%s", failure->message);
     else
         code = decode_calls(calls, &a, &why);
-    call_grow(e, c, now, &a, failure || code ? &why : NULL);
+    if (code && code != CODE_DATA_LOSS && code != CODE_NOT_FOUND) {
+        engine_fail(e); /* what passes is not the poll's fault: it is asked for again */
+        return;
+    }
+    stall_drop(e, c);
+    call_grow(e, c, now, &a, code ? &why : NULL);
     free_calls(&a, (struct engine_spec *)(uintptr_t)a.specs);
     engine_pump(e);
 }

@@ -221,7 +221,7 @@ static void test_what_cannot_be_read_is_the_poll_s_error(void **state)
     for (int damaged = 0; damaged < 2; damaged++) {
         fill(b, &first, &second);
         f = b->fetches[--b->fetches_len];
-        error_set(&err, CODE_UNAVAILABLE, "the disk is away");
+        error_set(&err, CODE_NOT_FOUND, "gone");
         engine_fetched(b->e, b->now, f.call, f.generation, slice("\1junk", 5),
                        damaged ? NULL : &err);
         bench_commit(b);
@@ -233,6 +233,26 @@ static void test_what_cannot_be_read_is_the_poll_s_error(void **state)
         finish_all(b);
         assert_int_equal(live(b), 0);
     }
+    bench_destroy(b);
+}
+
+static void test_what_cannot_be_read_now_is_asked_for_again(void **state)
+{
+    struct bench *b = small();
+    uint64_t first, second;
+    struct engine_effect f;
+    struct error err;
+
+    (void)state;
+    fill(b, &first, &second);
+    f = b->fetches[0];
+    error_set(&err, CODE_UNAVAILABLE, "the disk is away");
+    engine_fetched(b->e, b->now, f.call, f.generation, slice(NULL, 0), &err);
+    assert_true(engine_failed(b->e));
+    bench_crash(b);
+    assert_int_equal(b->fetches_len, 1);
+    serve(b);
+    assert_int_equal(live(b), 12);
     bench_destroy(b);
 }
 
@@ -298,6 +318,7 @@ int main(void)
         cmocka_unit_test(test_room_is_given_in_the_order_of_asking),
         cmocka_unit_test(test_a_poll_that_waits_can_be_ended),
         cmocka_unit_test(test_what_cannot_be_read_is_the_poll_s_error),
+        cmocka_unit_test(test_what_cannot_be_read_now_is_asked_for_again),
         cmocka_unit_test(test_the_wait_begins_with_the_calls),
         cmocka_unit_test(test_damaged_calls),
     };

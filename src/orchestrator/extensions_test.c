@@ -110,11 +110,54 @@ static void bytes_grow_from_nothing(void **state)
     answer_ok(run, "end");
 }
 
+static int setup_small(void **state)
+{
+    struct world *w = calloc(1, sizeof *w);
+
+    assert_non_null(w);
+    *state = w;
+    w->options.engine.live_max = 10;
+    w->options.cache_max = 1; /* everything is read back */
+    world_init(w);
+    return 0;
+}
+
+static void a_poll_waits_for_room_and_is_read_back(void **state)
+{
+    struct world *w = *state;
+    const struct child children[7] = {{"c", 1}, {"c", 2}, {"c", 3}, {"c", 4},
+                                      {"c", 5}, {"c", 6}, {"c", 7}};
+    char wide[ID_TEXT_LEN + 1], narrow[ID_TEXT_LEN + 1];
+    struct got got;
+
+    world_dispatch(w, "wide", NULL, wide);
+    world_dispatch(w, "narrow", NULL, narrow);
+    answer_with_poll(world_take(w, "wide"), "s", children, 7, 7, -1);
+    world_settle(w);
+    answer_with_poll(world_take(w, "narrow"), "s", children, 3, 3, -1);
+    orchestrator_drain(w->o); /* nothing starts, and nothing is fetched */
+    world_settle(w);
+    world_get(w, narrow, &got);
+    assert_int_equal(got.state, DISPATCH__V1__STATE__STATE_SUSPENDED);
+    assert_string_equal(got.waiting_for,
+                        "room for the 3 calls of its poll: 9 of 10 calls are in memory");
+    world_restart(w);
+    assert_int_equal(w->run_count, 7 + 3);
+    while (w->run_count) {
+        answer_ok(world_take_run(w), "x");
+        world_settle(w);
+    }
+    world_expect(w, wide, STATUS_OK, "x");
+    world_expect(w, narrow, STATUS_OK, "x");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_typed_state_grows, setup, teardown),
         cmocka_unit_test_setup_teardown(bytes_grow_from_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_poll_waits_for_room_and_is_read_back, setup_small,
+                                        teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
