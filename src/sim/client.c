@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The clients: they dispatch, wait for what was acknowledged until they have its result, look at
- * calls, and cancel some. A client that is told "unavailable" or nothing does not know, and asks
- * again; what it was told once it holds the orchestrator to.
+ * The clients: they dispatch, and wait for what was acknowledged until they have its result. A
+ * client that is told "unavailable" or nothing does not know; if its request had an idempotency key
+ * it may send it again, and now and then it does so for no reason. What it was told once it holds
+ * the orchestrator to.
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "sim/world.h"
 
@@ -13,13 +15,12 @@
 
 const char *const org_names[ORGS] = {"acme", "umbrella"};
 
-static struct slice org_of(unsigned org)
+struct slice client_org(unsigned org)
 {
     return slice_str(org_names[org]);
 }
 
-/* An answer that says: not now. */
-static bool later(const struct world *w, const struct error *error)
+bool client_later(const struct world *w, const struct error *error)
 {
     return error->code == CODE_UNAVAILABLE ||
            (error->code == CODE_RESOURCE_EXHAUSTED && world_may(w, FAULT_NO_MEMORY));
@@ -27,8 +28,7 @@ static bool later(const struct world *w, const struct error *error)
 
 /* --- results ---------------------------------------------------------------------------------- */
 
-/* What somebody was told of a call, compared with what is durable. */
-static void check_info(struct world *w, const struct record *r, const Dispatch__V1__CallInfo *info,
+void client_check_info(struct world *w, const struct record *r, const Dispatch__V1__CallInfo *info,
                        const char *who)
 {
     struct outcome o;
@@ -60,12 +60,12 @@ static void take_result(struct client_call *c, const struct error *error,
     c->wait = NULL;
     c->waiting = false;
     if (w->process.dead || w->process.ending || error) {
-        CHECK(w, !error || later(w, error), "an acknowledged call is known",
+        CHECK(w, !error || client_later(w, error), "an acknowledged call is known",
               "a wait for call %" PRIu64 " says %s", c->id, error->message);
         plan_wait(c);
         return;
     }
-    check_info(w, c->record, info, "a client");
+    client_check_info(w, c->record, info, "a client");
     if (info->state != DISPATCH__V1__STATE__STATE_DONE) {
         CHECK(w, c->timed, "a wait without limit ends with the call", "call %" PRIu64, c->id);
         plan_wait(c);
@@ -97,7 +97,7 @@ static void wait_now(struct client_call *c)
         limit = world_once_in(w, 4) ? 0 : world_draw_ns(w, 60 * NS_PER_S);
     c->waiting = true;
     memory_scarce(w, true);
-    wait = orchestrator_wait(w->process.o, org_of(c->request->org), slice_str(c->text), limit,
+    wait = orchestrator_wait(w->process.o, client_org(c->request->org), slice_str(c->text), limit,
                              on_result, c);
     memory_scarce(w, false);
     if (wait) /* else it was answered within */
@@ -116,72 +116,144 @@ static void wait_again(struct world *w, void *arg)
 
 /* --- dispatching ------------------------------------------------------------------------------ */
 
-static void take_id(struct world *w, struct client_call *c, const char *text)
+/* A request on its way; one with a key may be on its way several times. */
+struct sending {
+    struct batch_request *request;
+    bool inside; /* orchestrator_dispatch has not returned yet */
+};
+
+static struct record *record_of(struct world *w, const char *text)
 {
     struct id_parts parts;
+    struct record *r;
 
     CHECK(w, id_parse(slice_str(text), &parts), "ids are ours", "'%s'", text);
-    c->id = parts.number;
-    snprintf(c->text, sizeof c->text, "%s", text);
-    CHECK(w, ledger_find(w, c->id) && c->record == ledger_find(w, c->id) && c->record->known,
-          "no acknowledged call is lost", "call %" PRIu64 " is acknowledged and not durable",
-          c->id);
-    w->untold++;
-    w->totals.acknowledged++;
+    r = ledger_find(w, parts.number);
+    CHECK(w, r && r->known, "no acknowledged call is lost",
+          "call %" PRIu64 " is acknowledged and not durable", parts.number);
+    return r;
 }
 
-static void on_refused(struct world *w, struct batch_request *q, const struct error *error)
+static void take_id(struct world *w, struct client_call *c, const char *text)
 {
-    int expected = q->bad && orchestrator_ready(w->process.o) && !w->process.stopping
-                       ? CODE_INVALID_ARGUMENT
-                       : CODE_UNAVAILABLE;
+    struct record *r = record_of(w, text);
+    bool again = c->id && c->record != r;
 
-    CHECK(w, error->code == expected || later(w, error), "a refusal says why", "%s: %s",
-          code_name(error->code), error->message);
+    CHECK(w, r->made_with == c->input && r->org == c->request->org,
+          "who asks is told of the own calls", "call %" PRIu64 " is another's", r->id);
+    CHECK(w, !again || (c->request->key && r->created - c->record->created >= KEY_LIFE_NS),
+          "a key is answered with the same ids", "call %" PRIu64 " and %" PRIu64, c->id, r->id);
+    if (!c->id) {
+        w->untold++;
+        w->totals.acknowledged++;
+    }
+    if (c->id && !again)
+        return;
+    if (!again || c->told) { /* else who waits goes on to do so for the first */
+        c->record = r;
+        c->id = r->id;
+        snprintf(c->text, sizeof c->text, "%s", text);
+    }
+}
+
+static void on_refused(struct world *w, const struct sending *s, const struct error *error)
+{
+    struct batch_request *q = s->request;
+    bool open = orchestrator_ready(w->process.o) && !w->process.stopping;
+
+    trace(w, "dispatch refused: %s", code_name(error->code));
+    if (error->code == CODE_ALREADY_EXISTS) {
+        CHECK(w, q->key && (q->bad || q->key->requests > 1), "a refusal says why", "%s",
+              error->message);
+        return;
+    }
+    if (q->bad && (s->inside ? open : error->code == CODE_INVALID_ARGUMENT))
+        CHECK(w, error->code == CODE_INVALID_ARGUMENT || client_later(w, error),
+              "a refusal says why", "%s: %s", code_name(error->code), error->message);
+    else
+        CHECK(w, client_later(w, error), "a refusal says why", "%s: %s", code_name(error->code),
+              error->message);
+    if (q->state == REQUEST_ACKNOWLEDGED)
+        return;
+    if (!s->inside || q->key) {
+        q->state = REQUEST_UNKNOWN;
+        return;
+    }
     q->state = REQUEST_REFUSED;
     CHECK(w, !q->commit, "what was refused is not made", "%u calls", q->made);
     w->totals.refused++;
-    trace(w, "dispatch refused: %s", code_name(error->code));
 }
 
-static void take_response(struct batch_request *q, const struct error *error,
+static void acknowledge(struct batch_request *q)
+{
+    struct world *w = q->world;
+    bool first = q->state != REQUEST_ACKNOWLEDGED;
+
+    q->state = REQUEST_ACKNOWLEDGED;
+    trace(w, "dispatch acknowledged: %u calls from %" PRIu64, q->count, q->calls[0].id);
+    if (world_may(w, FAULT_CRASH_ACK) && world_once_in(w, 30))
+        process_die(w, FAULT_CRASH_ACK);
+    for (unsigned i = 0; i < q->count && first; i++)
+        plan_wait(&q->calls[i]);
+}
+
+static void take_response(const struct sending *s, const struct error *error,
                           const wire_dispatch_response *response)
 {
+    struct batch_request *q = s->request;
     struct world *w = q->world;
 
     if (w->process.dead || w->process.ending) {
-        q->state = REQUEST_UNKNOWN;
-        return;
-    }
-    if (error && q->inside) {
-        on_refused(w, q, error);
+        if (q->state != REQUEST_ACKNOWLEDGED)
+            q->state = REQUEST_UNKNOWN;
         return;
     }
     if (error) {
-        CHECK(w, later(w, error), "a refusal says why", "%s", error->message);
-        q->state = REQUEST_UNKNOWN;
+        on_refused(w, s, error);
         return;
     }
     CHECK(w, !q->bad && response->n_dispatch_ids == q->count, "a dispatch returns its ids",
           "%zu of %u", response->n_dispatch_ids, q->count);
-    q->state = REQUEST_ACKNOWLEDGED;
     for (unsigned i = 0; i < q->count; i++)
         take_id(w, &q->calls[i], response->dispatch_ids[i]);
-    trace(w, "dispatch acknowledged: %u calls from %" PRIu64, q->count, q->calls[0].id);
-    if (world_may(w, FAULT_CRASH_ACK) && world_once_in(w, 30))
-        process_die(w, FAULT_CRASH_ACK);
-    for (unsigned i = 0; i < q->count; i++)
-        plan_wait(&q->calls[i]);
+    acknowledge(q);
 }
 
 static void on_dispatched(void *arg, const struct error *error,
                           const wire_dispatch_response *response)
 {
-    struct batch_request *q = arg;
-    struct world *w = q->world;
+    const struct sending *s = arg;
+    struct world *w = s->request->world;
     bool was = memory_scarce(w, false);
 
-    take_response(q, error, response);
+    take_response(s, error, response);
+    memory_scarce(w, was);
+}
+
+/* Of a request that was dispatched and waited for in one. */
+static void take_called(const struct sending *s, const struct error *error,
+                        const Dispatch__V1__CallInfo *info)
+{
+    struct batch_request *q = s->request;
+    struct world *w = q->world;
+
+    if (error || w->process.dead || w->process.ending) {
+        take_response(s, error, NULL);
+        return;
+    }
+    CHECK(w, !q->bad, "what is invalid is refused", "%s", info->dispatch_id);
+    take_id(w, &q->calls[0], info->dispatch_id);
+    client_check_info(w, record_of(w, info->dispatch_id), info, "who called");
+    acknowledge(q);
+}
+
+static void on_called(void *arg, const struct error *error, const Dispatch__V1__CallInfo *info)
+{
+    const struct sending *s = arg;
+    struct world *w = s->request->world;
+    bool was = memory_scarce(w, false);
+
+    take_called(s, error, info);
     memory_scarce(w, was);
 }
 
@@ -202,17 +274,28 @@ static wire_call *make_call(struct world *w, struct arena *a, const struct clien
         google__protobuf__duration__init(call->expiration);
         wire_set_duration(call->expiration, c->expiration_ns);
     }
+    call->priority = input_priority(c->input);
+    if (c->not_before) {
+        call->not_before = temp_alloc(w, a, sizeof *call->not_before);
+        google__protobuf__timestamp__init(call->not_before);
+        wire_set_time(call->not_before, c->not_before);
+    }
     return call;
 }
 
 static void spoil(struct world *w, struct arena *a, wire_call *call)
 {
-    switch (rand_below(&w->rand, 3)) {
+    switch (rand_below(&w->rand, 4)) {
     case 0:
         call->endpoint = temp_text(w, a, "");
         break;
     case 1:
         call->function = temp_text(w, a, "9to5");
+        break;
+    case 2: /* it would start when it has expired */
+        call->not_before = temp_alloc(w, a, sizeof *call->not_before);
+        google__protobuf__timestamp__init(call->not_before);
+        wire_set_time(call->not_before, w->now + 400 * 24 * 3600 * NS_PER_S);
         break;
     default:
         call->endpoint = temp_text(w, a, "ftp://e0.sim");
@@ -228,16 +311,55 @@ static unsigned draw_depth(struct world *w)
     return depths[rand_below(&w->rand, sizeof depths / sizeof *depths)];
 }
 
-static struct batch_request *draw_request(struct world *w)
+static struct batch_request *make_request(struct world *w, unsigned org)
 {
     struct batch_request *q = world_alloc(w, sizeof *q);
 
     q->world = w;
     q->next = w->requests;
     w->requests = q;
-    q->org = (unsigned)rand_below(&w->rand, ORGS);
-    q->count = world_once_in(w, 2) ? 1 : (unsigned)rand_below(&w->rand, BATCH_CALLS) + 1;
+    q->org = org;
+    return q;
+}
+
+void client_adopt(struct world *w, unsigned org, const char *id)
+{
+    struct batch_request *q = make_request(w, org);
+    struct client_call *c = &q->calls[0];
+    struct record *r = record_of(w, id);
+
+    q->count = 1;
+    c->request = q;
+    c->input = r->made_with;
+    take_id(w, c, id);
+    acknowledge(q);
+}
+
+static struct client_key *make_key(struct world *w, unsigned org)
+{
+    struct client_key *key = world_alloc(w, sizeof *key);
+    unsigned n = w->keys ? (unsigned)atoi(w->keys->text + 1) + 1 : 1;
+
+    key->next = w->keys;
+    w->keys = key;
+    key->org = org;
+    snprintf(key->text, sizeof key->text, "k%u", n);
+    return key;
+}
+
+static struct batch_request *draw_request(struct world *w, struct client_key *key)
+{
+    struct batch_request *q =
+        make_request(w, key ? key->org : (unsigned)rand_below(&w->rand, ORGS));
+
+    q->key = key ? key : world_once_in(w, 2) ? make_key(w, q->org) : NULL;
+    if (q->key)
+        q->key->requests++;
+    q->by_call = world_once_in(w, 8);
+    q->count =
+        q->by_call || world_once_in(w, 2) ? 1 : (unsigned)rand_below(&w->rand, BATCH_CALLS) + 1;
     q->bad = world_once_in(w, 16);
+    q->patience = world_once_in(w, 2) ? -1 : world_draw_ns(w, 20 * NS_PER_S) - 1;
     for (unsigned i = 0; i < q->count; i++) {
         struct client_call *c = &q->calls[i];
         uint64_t n = rand_below(&w->rand, 100);
@@ -249,20 +371,43 @@ static struct batch_request *draw_request(struct world *w)
                                        : CLASS_PLAIN,
                               draw_depth(w));
         c->expiration_ns = input_expiration_ns(c->input);
+        if (input_delay_ns(c->input))
+            c->not_before = w->now + input_delay_ns(c->input);
         CHECK(w, map_set(&w->inputs, c->input, c), "there is memory", "for a call");
     }
     return q;
 }
 
-static void dispatch(struct world *w)
+static void hand_over(struct sending *s, const wire_dispatch_request *message)
 {
-    struct batch_request *q = draw_request(w);
+    struct batch_request *q = s->request;
+    struct orchestrator *o = q->world->process.o;
+    struct slice org = client_org(q->org), key = slice_str(q->key ? q->key->text : "");
+
+    if (!q->key)
+        key = (struct slice){0};
+    s->inside = true;
+    memory_scarce(q->world, true);
+    if (q->by_call && q->key)
+        orchestrator_call_keyed(o, org, key, message->calls[0], q->patience, on_called, s);
+    else if (q->by_call)
+        orchestrator_call(o, org, message->calls[0], q->patience, on_called, s);
+    else if (q->key)
+        orchestrator_dispatch_keyed(o, org, key, message, on_dispatched, s);
+    else
+        orchestrator_dispatch(o, org, message, on_dispatched, s);
+    memory_scarce(q->world, false);
+    s->inside = false;
+}
+
+static void send_request(struct world *w, struct batch_request *q)
+{
     wire_dispatch_request message = DISPATCH__SDK__V1__DISPATCH_REQUEST__INIT;
+    struct sending *s = world_alloc(w, sizeof *s);
     wire_call *calls[BATCH_CALLS];
     struct arena arena;
 
-    w->to_dispatch--;
-    w->totals.dispatched += q->count;
+    s->request = q;
     arena_init(&arena, TEMP_MAX);
     for (unsigned i = 0; i < q->count; i++)
         calls[i] = make_call(w, &arena, &q->calls[i]);
@@ -270,19 +415,42 @@ static void dispatch(struct world *w)
         spoil(w, &arena, calls[rand_below(&w->rand, q->count)]);
     message.calls = calls;
     message.n_calls = q->count;
-    trace(w, "dispatch of %u calls", q->count);
-    q->inside = true;
-    memory_scarce(w, true);
-    orchestrator_dispatch(w->process.o, org_of(q->org), &message, on_dispatched, q);
-    memory_scarce(w, false);
-    q->inside = false;
+    trace(w, "dispatch of %u calls, key %s", q->count, q->key ? q->key->text : "none");
+    hand_over(s, &message);
     arena_reset(&arena);
 }
 
-/* --- looking and cancelling ------------------------------------------------------------------- */
+static void dispatch(struct world *w, struct client_key *key)
+{
+    struct batch_request *q = draw_request(w, key);
+
+    w->to_dispatch--;
+    w->totals.dispatched += q->count;
+    send_request(w, q);
+}
+
+/* A request with a key once more, or another one under its key. */
+static void dispatch_again(struct world *w)
+{
+    struct batch_request *q, *found = NULL;
+    uint64_t seen = 0;
+
+    for (q = w->requests; q; q = q->next)
+        if (q->key && world_once_in(w, ++seen))
+            found = q;
+    if (!found)
+        return;
+    if (world_once_in(w, 6)) {
+        world_count(w, FAULT_KEY_TAKEN);
+        dispatch(w, found->key);
+    } else {
+        world_count(w, FAULT_ASKED_AGAIN);
+        send_request(w, found);
+    }
+}
 
 /* One that was acknowledged, or NULL. */
-static struct client_call *draw_call(struct world *w)
+struct client_call *client_draw_call(struct world *w)
 {
     struct client_call *found = NULL;
     uint64_t seen = 0;
@@ -294,131 +462,13 @@ static struct client_call *draw_call(struct world *w)
     return found;
 }
 
-struct look {
-    struct world *world;
-    struct record *record;
-    bool was_done, foreign;
-};
-
-static void take_look(struct look *l, const struct error *error, const Dispatch__V1__CallInfo *info)
-{
-    struct world *w = l->world;
-
-    if (w->process.dead || w->process.ending)
-        return;
-    if (error) {
-        CHECK(w, (l->foreign && error->code == CODE_NOT_FOUND) || later(w, error),
-              "an acknowledged call is known", "a look at call %" PRIu64 " says %s", l->record->id,
-              error->message);
-        return;
-    }
-    CHECK(w, !l->foreign, "a call is its organization's", "another saw call %" PRIu64,
-          l->record->id);
-    CHECK(w, !l->was_done || info->state == DISPATCH__V1__STATE__STATE_DONE,
-          "what is done is told as done", "call %" PRIu64, l->record->id);
-    check_info(w, l->record, info, "who looked");
-}
-
-static void on_looked(void *arg, const struct error *error, const Dispatch__V1__CallInfo *info)
-{
-    struct look *l = arg;
-    struct world *w = l->world;
-    bool was = memory_scarce(w, false);
-
-    take_look(l, error, info);
-    memory_scarce(w, was);
-}
-
-static void look(struct world *w)
-{
-    struct client_call *c = draw_call(w);
-    struct look *l;
-    unsigned org;
-
-    if (!c)
-        return;
-    l = world_alloc(w, sizeof *l);
-    l->world = w;
-    l->record = c->record;
-    l->was_done = c->record->done;
-    l->foreign = world_once_in(w, 8);
-    org = l->foreign ? (c->request->org + 1) % ORGS : c->request->org;
-    memory_scarce(w, true);
-    orchestrator_get(w->process.o, org_of(org), slice_str(c->text), on_looked, l);
-    memory_scarce(w, false);
-}
-
-/* Of the tree, what belongs to it still: the children of each one's last generation. */
-static void check_tree_done(struct world *w, const struct record *r)
-{
-    CHECK(w, r->done, "a cancelled call takes its tree with it", "call %" PRIu64 " lives on",
-          r->id);
-    if (!r->outcome.cancelled)
-        return;
-    for (const struct record *child = r->children; child; child = child->sibling)
-        if (child->parent_generation == r->generation)
-            check_tree_done(w, child);
-}
-
-static void take_cancelled(struct look *l, const struct error *error)
-{
-    struct world *w = l->world;
-
-    if (w->process.dead || w->process.ending)
-        return;
-    if (!error) {
-        check_tree_done(w, l->record);
-        return;
-    }
-    CHECK(w, error->code == CODE_FAILED_PRECONDITION || later(w, error),
-          "an acknowledged call is known", "cancelling call %" PRIu64 " says %s", l->record->id,
-          error->message);
-    if (error->code == CODE_FAILED_PRECONDITION)
-        CHECK(w, l->record->done, "what is told is durable", "call %" PRIu64 " is called done",
-              l->record->id);
-}
-
-static void on_cancelled(void *arg, const struct error *error)
-{
-    struct look *l = arg;
-    struct world *w = l->world;
-    bool was = memory_scarce(w, false);
-
-    take_cancelled(l, error);
-    memory_scarce(w, was);
-}
-
-/* A root, or somebody below it. */
-static void cancel(struct world *w)
-{
-    struct client_call *c = draw_call(w);
-    struct record *r = c ? c->record : NULL;
-    char text[ID_TEXT_LEN + 1];
-    struct look *l;
-
-    if (!r || !world_may(w, FAULT_CANCEL))
-        return;
-    while (r->children && world_once_in(w, 2))
-        r = r->children;
-    r->cancel_asked = true;
-    for (struct record *up = ledger_find(w, r->parent); up; up = ledger_find(w, up->parent))
-        up->tainted = true;
-    id_format(text,
-              (struct id_parts){.partition = PARTITION, .number = r->id, .tag = w->disk->tag});
-    l = world_alloc(w, sizeof *l);
-    l->world = w;
-    l->record = r;
-    trace(w, "client cancels call %" PRIu64, r->id);
-    world_count(w, FAULT_CANCEL);
-    memory_scarce(w, true);
-    orchestrator_cancel(w->process.o, org_of(c->request->org), slice_str(text), on_cancelled, l);
-    memory_scarce(w, false);
-}
+/* --- turns
+ * ---------------------------------------------------------------------------------------- */
 
 /* Loses patience with a call, for now. */
 static void stop_waiting(struct world *w)
 {
-    struct client_call *c = draw_call(w);
+    struct client_call *c = client_draw_call(w);
 
     if (!c || !c->wait)
         return;
@@ -436,13 +486,19 @@ static void turn(struct world *w, void *arg)
     if (!process_serves(w))
         ; /* nobody there */
     else if (n < 50)
-        dispatch(w);
+        dispatch(w, NULL);
+    else if (n < 65)
+        dispatch_again(w);
     else if (n < 85)
-        look(w);
-    else if (n < 93)
+        hand_look(w);
+    else if (n < 90)
         stop_waiting(w);
+    else if (n < 93)
+        hand_restart(w);
+    else if (n < 96)
+        hand_retry(w);
     else
-        cancel(w);
+        hand_cancel(w);
     world_at(w, w->now + world_draw_ns(w, 20 * NS_PER_S), turn, arg);
 }
 

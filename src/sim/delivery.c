@@ -57,6 +57,8 @@ static struct record *check_identity(struct world *w, const struct orchestrator_
               wire_time_ns(q->creation_time) == r->created &&
               wire_time_ns(q->expiration_time) == r->expires,
           "ids and times go with every run", "call %" PRIu64, id);
+    CHECK(w, w->now >= r->not_before, "nothing starts before its time",
+          "call %" PRIu64 " runs %" PRId64 " ns early", id, r->not_before - w->now);
     CHECK(w, wire_time_ns(q->now) == w->now, "a run carries the clock", "call %" PRIu64, id);
     CHECK(w,
           slice_eq_str(run->org, org_names[r->org]) && endpoint_host(w, run->endpoint) == r->host,
@@ -159,6 +161,8 @@ static void take_result(struct world *w, const struct record *r, const wire_call
     bit = 1u << index;
     CHECK(w, !(d->state.consumed & bit), "a parent gets each result once",
           "call %" PRIu64 " got that of its child %" PRIu64 " again", r->id, index);
+    CHECK(w, !(d->state.given_up & bit), "what was given up brings nothing",
+          "call %" PRIu64 " got the result of child %" PRIu64, r->id, index);
     CHECK(w, d->state.outstanding & bit, "a parent gets no other's results",
           "call %" PRIu64 " got the result of child %" PRIu64 ", which it has not called", r->id,
           index);
@@ -170,7 +174,8 @@ static void take_result(struct world *w, const struct record *r, const wire_call
     ledger_check_told(w, child, &o, "its parent");
     d->state.outstanding &= ~bit;
     d->state.consumed |= bit;
-    d->state.sum += child_worth(d->program->children[index], &o);
+    d->state.sum += child_worth(d->program, (unsigned)index, &o);
+    d->failed |= o.status != STATUS_OK;
 }
 
 static uint32_t clamp(const struct world *w, int32_t n)
@@ -182,7 +187,7 @@ static uint32_t clamp(const struct world *w, int32_t n)
 
 /* That it does not resume before it has what it polled for. */
 static void check_resume_time(struct world *w, const struct record *r, const struct sent_poll *p,
-                              uint32_t outstanding, size_t results)
+                              uint32_t outstanding, const struct delivery *d, size_t results)
 {
     uint32_t least = clamp(w, p->op->min), most = clamp(w, p->op->max);
     bool waited = p->op->wait_ns >= 0 && w->now - p->at >= p->op->wait_ns;
@@ -203,8 +208,23 @@ static void check_resume_time(struct world *w, const struct record *r, const str
         least = (uint32_t)__builtin_popcount(outstanding);
     if (w->engine.results_bytes_max || p->too_large)
         least = 1;
+    if (p->op->wake_on_error && d->failed && results < least && !waited) {
+        w->totals.early_wakes++;
+        return;
+    }
     CHECK(w, waited || results >= least, "a poll resumes when it has what it waits for",
           "call %" PRIu64 " resumed with %zu results of %" PRIu32, r->id, results, least);
+}
+
+/* A poll that is fine, and comes too late: what it asks for would be after the expiration. */
+static bool may_refuse(const struct world *w, const struct record *r, const struct sent_poll *p)
+{
+    if (p->op->kind == OP_SLEEP || p->op->kind == OP_DROP)
+        return time_add(w->now, p->op->wait_ns) > r->expires;
+    for (unsigned i = 0; i < p->op->count; i++)
+        if (w->now + input_delay_ns(p->program->children[p->op->first + i]) >= r->expires)
+            return true;
+    return false;
 }
 
 /* Whether the poll was refused: a bad one always, a sleep past the expiration too. */
@@ -213,14 +233,13 @@ static bool check_refusal(struct world *w, const struct record *r, const struct 
 {
     bool refused = result->error != NULL;
 
-    if (p->op->kind == OP_BAD)
-        CHECK(w, refused, "an invalid poll is refused", "call %" PRIu64, r->id);
-    else if (refused)
-        CHECK(w, p->op->kind == OP_SLEEP, "a valid poll is accepted", "call %" PRIu64 ": %s: %s",
-              r->id, result->error->type, result->error->message);
-    if (refused && p->op->kind == OP_SLEEP)
-        CHECK(w, time_add(w->now, p->op->wait_ns) > r->expires, "a valid poll is accepted",
-              "call %" PRIu64 ": %s: %s", r->id, result->error->type, result->error->message);
+    if (!refused || p->op->kind == OP_BAD) {
+        CHECK(w, refused || p->op->kind != OP_BAD, "an invalid poll is refused", "call %" PRIu64,
+              r->id);
+        return refused;
+    }
+    CHECK(w, may_refuse(w, r, p), "a valid poll is accepted", "call %" PRIu64 ": %s: %s", r->id,
+          result->error->type, result->error->message);
     return refused;
 }
 
@@ -236,11 +255,12 @@ static void check_resume(struct world *w, struct record *r, const wire_run_reque
           "a state comes back as it was sent", "call %" PRIu64 " has another's", r->id);
     sent = find_poll(w, r, q, delivery_state_hash(bytes, d->program->typed_state));
     d->refused = check_refusal(w, r, sent, p);
+    d->bytes = bytes;
     outstanding = d->state.outstanding;
     for (size_t i = 0; i < p->n_results; i++)
         take_result(w, r, p->results[i], d);
     if (!d->refused)
-        check_resume_time(w, r, sent, outstanding, p->n_results);
+        check_resume_time(w, r, sent, outstanding, d, p->n_results);
 }
 
 static void check_first(struct world *w, const struct record *r, const wire_run_request *q)
@@ -270,7 +290,7 @@ void delivery_check(struct world *w, const struct orchestrator_run *run, struct 
 }
 
 void delivery_poll_sent(struct world *w, struct record *r, const wire_run_request *q,
-                        const struct op *op, uint64_t hash)
+                        const struct script_state *state, const struct op *op, uint64_t hash)
 {
     struct sent_poll *p = world_alloc(w, sizeof *p);
 
@@ -279,6 +299,13 @@ void delivery_poll_sent(struct world *w, struct record *r, const wire_run_reques
     p->hash = hash;
     p->at = w->now;
     p->op = op;
+    p->outstanding = state->outstanding;
+    p->program = r->program;
+    if (op->kind == OP_DROP) {
+        r->given_up = state->given_up;
+        r->given_up_generation = q->generation;
+        r->given_up_resume = q->resume;
+    }
     p->next = r->polls;
     r->polls = p;
 }

@@ -78,6 +78,11 @@ static void slow_no_more(struct world *w, void *arg)
     w->process.step_at = w->now;
 }
 
+bool disk_is_slow(void)
+{
+    return slow;
+}
+
 void disk_maybe_slow(struct world *w)
 {
     if (slow || !world_may(w, FAULT_DISK_SLOW) || !world_once_in(w, 10))
@@ -99,6 +104,7 @@ static int observer_fence(struct store *store, uint32_t partition, size_t ballas
         CHECK(l->world, *epoch > l->world->epoch, "epochs grow", "%" PRIu64 " after %" PRIu64,
               *epoch, l->world->epoch);
         l->world->epoch = *epoch;
+        ledger_forget_moves(l->world);
         trace(l->world, "fence: epoch %" PRIu64, *epoch);
     }
     return code;

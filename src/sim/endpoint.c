@@ -9,31 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "sim/world.h"
+#include "sim/flight.h"
 
 #define RUN_TIMEOUT_NS (60 * NS_PER_S)
 #define TEMP_MAX       ((size_t)16 << 20)
-
-/* How a run went, once it was executed or lost. */
-enum verdict { VERDICT_NONE, VERDICT_FAILS, VERDICT_ACTS, VERDICT_TRANSPORT, VERDICT_GONE };
-
-/* One run, from its start until it is answered and nothing of it is under way any more. */
-struct flight {
-    struct list link; /* in world.flights */
-    struct world *world;
-    struct orchestrator_run *run; /* NULL: answered, or given up */
-    struct delivery delivery;
-    unsigned org, host;
-    uint64_t epoch;
-    int64_t started;
-    bool given_up; /* cancelled, and not answered yet */
-    bool doubled, answer_lost, lost, too_large;
-
-    enum verdict verdict;
-    enum status status; /* of FAILS and TRANSPORT */
-    struct script_state state;
-    struct action action;
-};
 
 /* --- small things ----------------------------------------------------------------------------- */
 
@@ -82,8 +61,7 @@ char *temp_text(struct world *w, struct arena *arena, const char *text)
     return copy;
 }
 
-static wire_any *any_bytes(struct world *w, struct arena *arena, const char *type,
-                           struct slice bytes)
+wire_any *any_bytes(struct world *w, struct arena *arena, const char *type, struct slice bytes)
 {
     wire_any *any = temp_alloc(w, arena, sizeof *any);
 
@@ -163,203 +141,11 @@ static void execute(struct flight *f)
     }
     f->verdict = VERDICT_ACTS;
     f->state = f->delivery.state;
-    script_advance(f->delivery.program, &f->state, f->delivery.first, &f->action);
-}
-
-/* --- responses -------------------------------------------------------------------------------- */
-
-static wire_exit *make_exit(struct world *w, struct arena *a, wire_run_response *response)
-{
-    wire_exit *exit = temp_alloc(w, a, sizeof *exit);
-
-    dispatch__sdk__v1__exit__init(exit);
-    response->directive_case = DISPATCH__SDK__V1__RUN_RESPONSE__DIRECTIVE_EXIT;
-    response->exit = exit;
-    return exit;
-}
-
-static wire_error *make_error(struct world *w, struct arena *a)
-{
-    wire_error *e = temp_alloc(w, a, sizeof *e);
-
-    dispatch__sdk__v1__error__init(e);
-    e->type = temp_text(w, a, "sim");
-    e->message = temp_text(w, a, "it was to fail");
-    return e;
-}
-
-static void respond_failure(struct flight *f, struct arena *a, wire_run_response *response)
-{
-    wire_call_result *result;
-
-    response->status = (Dispatch__Sdk__V1__Status)f->status;
-    if (world_once_in(f->world, 2))
-        return;
-    result = temp_alloc(f->world, a, sizeof *result);
-    dispatch__sdk__v1__call_result__init(result);
-    result->error = make_error(f->world, a);
-    if (world_once_in(f->world, 3)) /* of a retry: to be dropped */
-        result->output = any_make(f->world, a, VALUE_TYPE, 666);
-    make_exit(f->world, a, response)->result = result;
-}
-
-static void respond_exit(struct flight *f, struct arena *a, wire_run_response *response)
-{
-    const struct program *p = f->delivery.program;
-    wire_call_result *result = temp_alloc(f->world, a, sizeof *result);
-
-    response->status = (Dispatch__Sdk__V1__Status)p->status;
-    dispatch__sdk__v1__call_result__init(result);
-    if (p->with_output)
-        result->output = any_make(f->world, a, VALUE_TYPE,
-                                  (uint64_t)(p->value + (p->with_sum ? f->state.sum : 0)));
-    if (p->fate == FATE_FAIL && p->with_error)
-        result->error = make_error(f->world, a);
-    make_exit(f->world, a, response)->result = result;
-}
-
-static wire_call *make_call(struct world *w, struct arena *a, uint64_t input)
-{
-    wire_call *call = temp_alloc(w, a, sizeof *call);
-    char function[FUNCTION_NAME_MAX];
-
-    dispatch__sdk__v1__call__init(call);
-    input_function(input, function);
-    call->function = temp_text(w, a, function);
-    call->input = any_make(w, a, INPUT_TYPE, input);
-    if (input_expiration_ns(input)) {
-        call->expiration = temp_alloc(w, a, sizeof *call->expiration);
-        google__protobuf__duration__init(call->expiration);
-        wire_set_duration(call->expiration, input_expiration_ns(input));
-    }
-    return call;
-}
-
-static void respond_tail(struct flight *f, struct arena *a, wire_run_response *response)
-{
-    response->status = (Dispatch__Sdk__V1__Status)f->delivery.program->status;
-    make_exit(f->world, a, response)->tail_call = make_call(f->world, a, f->delivery.program->tail);
-}
-
-static void add_children(struct flight *f, struct arena *a, wire_poll *poll)
-{
-    const struct program *p = f->delivery.program;
-    const struct op *op = f->action.op;
-    char url[URL_MAX];
-
-    poll->calls = temp_alloc(f->world, a, op->count * sizeof *poll->calls);
-    poll->n_calls = op->count;
-    for (unsigned i = 0; i < op->count; i++) {
-        unsigned index = op->first + i;
-
-        poll->calls[i] = make_call(f->world, a, p->children[index]);
-        poll->calls[i]->correlation_id = input_correlation(p->input) + index;
-        if (!(p->child_hosts >> index & 1))
-            continue;
-        endpoint_url(input_host(p->children[index]), url);
-        poll->calls[i]->endpoint = temp_text(f->world, a, url);
-    }
-}
-
-/* More calls than the limits of this history allow. */
-static void add_many_calls(struct flight *f, struct arena *a, wire_poll *poll)
-{
-    struct world *w = f->world;
-
-    poll->n_calls = CHILDREN_MAX + 1;
-    poll->calls = temp_alloc(w, a, poll->n_calls * sizeof *poll->calls);
-    for (unsigned i = 0; i < poll->n_calls; i++)
-        poll->calls[i] = make_call(w, a, f->delivery.program->input ^ i);
-    world_count(w, FAULT_LIMIT);
-}
-
-/* Two calls, of which one cannot be accepted. */
-static void add_bad_calls(struct flight *f, struct arena *a, wire_poll *poll)
-{
-    struct world *w = f->world;
-    wire_call *bad = make_call(w, a, f->delivery.program->input ^ 1);
-
-    poll->calls = temp_alloc(w, a, 2 * sizeof *poll->calls);
-    poll->n_calls = 2;
-    poll->calls[0] = make_call(w, a, f->delivery.program->input ^ 2);
-    poll->calls[1] = bad;
-    switch (rand_below(&w->rand, 4)) {
-    case 0:
-        bad->function = temp_text(w, a, "no function, this");
-        break;
-    case 1:
-        bad->endpoint = temp_text(w, a, "gopher://e0.sim");
-        break;
-    case 2:
-        bad->expiration = temp_alloc(w, a, sizeof *bad->expiration);
-        google__protobuf__duration__init(bad->expiration);
-        wire_set_duration(bad->expiration, -NS_PER_S);
-        break;
-    default:
-        bad->function = temp_text(w, a, "");
-        break;
-    }
-    world_count(w, FAULT_BAD_POLL);
-}
-
-static void set_state(struct flight *f, struct arena *a, wire_poll *poll)
-{
-    bool typed = f->delivery.program->typed_state;
-    struct buf bytes;
-    wire_any *any;
-
-    buf_init(&bytes, 4096);
-    script_state_encode(&f->state, &bytes);
-    CHECK(f->world, !bytes.failed, "there is memory", "for a state");
-    any = any_bytes(f->world, a, STATE_TYPE, buf_slice(&bytes));
-    delivery_poll_sent(f->world, f->delivery.record, f->run->request, f->action.op,
-                       delivery_state_hash(buf_slice(&bytes), typed));
-    buf_free(&bytes);
-    if (typed) {
-        poll->state_case = DISPATCH__SDK__V1__POLL__STATE_TYPED_COROUTINE_STATE;
-        poll->typed_coroutine_state = any;
-    } else {
-        poll->state_case = DISPATCH__SDK__V1__POLL__STATE_COROUTINE_STATE;
-        poll->coroutine_state = any->value;
-    }
-}
-
-static void respond_poll(struct flight *f, struct arena *a, wire_run_response *response)
-{
-    const struct op *op = f->action.op;
-    wire_poll *poll = temp_alloc(f->world, a, sizeof *poll);
-
-    dispatch__sdk__v1__poll__init(poll);
-    response->status = DISPATCH__SDK__V1__STATUS__STATUS_OK;
-    response->directive_case = DISPATCH__SDK__V1__RUN_RESPONSE__DIRECTIVE_POLL;
-    response->poll = poll;
-    poll->min_results = op->min;
-    poll->max_results = op->max;
-    if (op->wait_ns >= 0) {
-        poll->max_wait = temp_alloc(f->world, a, sizeof *poll->max_wait);
-        google__protobuf__duration__init(poll->max_wait);
-        wire_set_duration(poll->max_wait, op->wait_ns);
-    }
-    if (op->kind == OP_SPAWN)
-        add_children(f, a, poll);
-    else if (op->kind == OP_BAD && (f->world->engine.calls_max || f->world->engine.outstanding_max))
-        add_many_calls(f, a, poll);
-    else if (op->kind == OP_BAD)
-        add_bad_calls(f, a, poll);
-    set_state(f, a, poll);
-}
-
-static void respond(struct flight *f, struct arena *a, wire_run_response *response)
-{
-    dispatch__sdk__v1__run_response__init(response);
-    if (f->verdict == VERDICT_FAILS)
-        respond_failure(f, a, response);
-    else if (f->action.kind == ACTION_EXIT)
-        respond_exit(f, a, response);
-    else if (f->action.kind == ACTION_TAIL)
-        respond_tail(f, a, response);
-    else
-        respond_poll(f, a, response);
+    script_advance(f->delivery.program, &f->state,
+                   f->delivery.first     ? SCRIPT_FIRST
+                   : f->delivery.refused ? SCRIPT_REFUSED
+                                         : SCRIPT_RESUMED,
+                   &f->action);
 }
 
 /* --- answering -------------------------------------------------------------------------------- */
@@ -377,7 +163,9 @@ static void note_answer(struct flight *f)
         r->failures = 0;
     r->failed_at = f->world->now;
     r->failed_epoch = f->epoch;
-    if (again)
+    if (f->misplaced)
+        r->failures++;
+    else if (again)
         r->failures = status_is_temporary(f->delivery.program->status) ? 1 : 0;
     else if (acts)
         r->failures = 0;
@@ -434,9 +222,9 @@ static void answer_response(struct flight *f)
     bool was;
 
     arena_init(&arena, TEMP_MAX);
-    respond(f, &arena, &response);
+    flight_respond(f, &arena, &response);
     note_answer(f);
-    f->world->process.failing = f->verdict == VERDICT_FAILS;
+    f->world->process.failing = f->verdict == VERDICT_FAILS || f->misplaced;
     was = memory_scarce(f->world, true);
     orchestrator_run_answered(let_go(f), &response);
     memory_scarce(f->world, was);

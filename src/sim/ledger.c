@@ -128,13 +128,14 @@ static void take_row(struct world *w, struct record *r, const struct engine_row 
         r->created = row->created;
         r->expires = row->expires;
         r->org = org;
+        r->retry_of = row->retry_of;
         w->live++;
     }
     CHECK(w,
           r->parent == row->parent && r->root == row->root && r->depth == row->depth &&
               r->correlation_id == row->correlation_id && r->created == row->created &&
               r->parent_generation == row->parent_generation && r->expires == row->expires &&
-              r->org == org,
+              r->retry_of == row->retry_of && r->org == org,
           "ids, times and parents never change", "call %" PRIu64, r->id);
     CHECK(w,
           row->generation > r->generation ||
@@ -144,6 +145,7 @@ static void take_row(struct world *w, struct record *r, const struct engine_row 
           "call %" PRIu64 " was at %" PRIu32 "/%" PRIu32 " and is at %" PRIu32 "/%" PRIu32, r->id,
           r->generation, r->resumes, row->generation, row->resumes);
     r->generation = row->generation;
+    r->row_priority = row->priority;
     r->resumes = row->resumes;
     r->host = endpoint_host(w, row->endpoint);
 }
@@ -215,9 +217,41 @@ static void take_done(struct world *w, const struct batch_op *op)
     r->ended = row.done;
     r->outcome = outcome_of_row(w, &row, &result);
     w->live--;
+    if (ledger_find(w, r->parent))
+        ledger_look_at(w, ledger_find(w, r->parent));
 }
 
 /* --- judging the calls that a commit touched -------------------------------------------------- */
+
+/* A key makes one request in 24 hours, whoever asks how often. */
+static void judge_key(struct world *w, const struct record *r, struct batch_request *q)
+{
+    struct client_key *key = q->key;
+
+    if (q->commit == w->commits)
+        return;
+    CHECK(w, !key->owner || r->created - key->made >= KEY_LIFE_NS, "a key makes one request",
+          "call %" PRIu64 " is made under '%s', as others were", r->id, key->text);
+    key->owner = q;
+    key->made = r->created;
+    q->made = 0;
+    q->commit = w->commits;
+}
+
+/* Made by hand of one that is done. */
+static void judge_new_retry(struct world *w, struct record *r)
+{
+    const struct record *from = ledger_find(w, r->retry_of);
+
+    CHECK(w, from && from->done && from->org == r->org, "what is retried is done",
+          "call %" PRIu64 " of %" PRIu64, r->id, r->retry_of);
+    CHECK(w, r->made_with == from->input && r->host == from->host && r->root == r->id && !r->depth,
+          "a retry does what the call did", "call %" PRIu64 " of %" PRIu64, r->id, from->id);
+    CHECK(w, r->expires - r->created == from->expires - from->created && r->created <= w->now,
+          "a call expires when it was asked to", "call %" PRIu64, r->id);
+    r->priority = from->priority;
+    r->priority_input = r->made_with;
+}
 
 static void judge_new_root(struct world *w, struct record *r)
 {
@@ -226,18 +260,26 @@ static void judge_new_root(struct world *w, struct record *r)
 
     CHECK(w, c && c->request->org == r->org, "roots are those that were dispatched",
           "call %" PRIu64 " was dispatched by nobody", r->id);
-    CHECK(w, !c->record, "a call is made once", "%" PRIu64 " and %" PRIu64 " are one call",
-          c->record->id, r->id);
-    CHECK(w, c->request->state != REQUEST_REFUSED, "what was refused is not made", "call %" PRIu64,
-          r->id);
+    CHECK(w,
+          !c->record || (c->request->key && r->created - c->record->created >= KEY_LIFE_NS &&
+                         c->record->created != r->created),
+          "a call is made once", "%" PRIu64 " and %" PRIu64 " are one call", c->record->id, r->id);
+    CHECK(w, c->request->state != REQUEST_REFUSED && !c->request->bad,
+          "what was refused is not made", "call %" PRIu64, r->id);
+    if (c->request->key)
+        judge_key(w, r, c->request);
     CHECK(w, !c->request->commit || c->request->commit == w->commits, "a dispatch is atomic",
           "call %" PRIu64 " comes later than others of its request", r->id);
     expiration = c->expiration_ns ? c->expiration_ns : EXPIRATION_NS;
+    if (c->not_before > r->created)
+        expiration += c->not_before - r->created;
     CHECK(w, r->expires - r->created == expiration && r->created <= w->now,
           "a call expires when it was asked to", "call %" PRIu64, r->id);
+    r->not_before = c->not_before;
     CHECK(w, r->root == r->id && r->depth == 0 && r->host == input_host(r->made_with),
           "roots are those that were dispatched", "call %" PRIu64, r->id);
-    c->record = r;
+    if (!c->record)
+        c->record = r;
     r->request = c->request;
     c->request->commit = w->commits;
     c->request->made++;
@@ -264,6 +306,8 @@ static void judge_new_child(struct world *w, struct record *r)
               "a child is made once a generation", "%" PRIu64 " and %" PRIu64 " of %" PRIu64, s->id,
               r->id, p->id);
     expires = time_add(r->created, expiration ? expiration : EXPIRATION_NS);
+    expires += input_delay_ns(r->made_with);
+    r->not_before = r->created + input_delay_ns(r->made_with);
     if (expires > p->expires)
         expires = p->expires;
     CHECK(w, r->expires == expires, "a call expires when it was asked to, or with its parent",
@@ -284,6 +328,9 @@ static void judge_cancelled(struct world *w, const struct record *r)
 
     for (const struct record *up = r; up && !wanted; up = ledger_find(w, up->parent))
         wanted = up->cancel_asked;
+    if (p && p->generation == r->parent_generation && p->given_up_generation == p->generation &&
+        p->resumes > p->given_up_resume)
+        wanted |= p->given_up >> model_child(p->made_with, r->correlation_id, r->made_with) & 1;
     CHECK(w,
           wanted || (p && (p->generation > r->parent_generation ||
                            (p->done && p->outcome.status != STATUS_OK))),
@@ -326,6 +373,36 @@ static void judge_end(struct world *w, const struct record *r)
           outcome_text(&predicted, expected));
 }
 
+/* That of its input; a tail call that has none keeps it. And whether a tail call starts later. */
+static void judge_priority(struct world *w, struct record *r)
+{
+    if (r->priority_input != r->input) {
+        int32_t priority = input_priority(r->input);
+
+        if (r->priority_input && r->tail_generation + 1 == r->generation)
+            r->not_before = r->tail_at + input_delay_ns(r->input);
+        if (priority || !r->priority_input)
+            r->priority = priority;
+        r->priority_input = r->input;
+    }
+    CHECK(w, r->row_priority == r->priority, "a call keeps its priority",
+          "call %" PRIu64 " has %" PRId32 ", not %" PRId32, r->id, r->row_priority, r->priority);
+}
+
+/* Once the poll that gives children up is durable, none of them lives. */
+static void judge_given_up(struct world *w, const struct record *r)
+{
+    if (!r->given_up || r->given_up_generation != r->generation ||
+        r->resumes <= r->given_up_resume || r->done)
+        return;
+    for (const struct record *c = r->children; c; c = c->sibling) {
+        int index = model_child(r->made_with, c->correlation_id, c->made_with);
+
+        CHECK(w, c->parent_generation != r->generation || c->done || !(r->given_up >> index & 1),
+              "what is given up is cancelled", "call %" PRIu64 " of %" PRIu64, c->id, r->id);
+    }
+}
+
 static void judge(struct world *w, struct record *r)
 {
     char function[FUNCTION_NAME_MAX];
@@ -339,8 +416,12 @@ static void judge(struct world *w, struct record *r)
     input_function(r->input, function);
     if (r->is_new && r->parent)
         judge_new_child(w, r);
+    else if (r->is_new && r->retry_of)
+        judge_new_retry(w, r);
     else if (r->is_new)
         judge_new_root(w, r);
+    judge_priority(w, r);
+    judge_given_up(w, r);
     if (r->is_ended) {
         char text[OUTCOME_TEXT];
 
@@ -394,6 +475,72 @@ void ledger_committed(struct world *w, const struct batch *batch)
             CHECK(w, r->request->made == r->request->count, "a dispatch is atomic",
                   "%u of %u calls were made", r->request->made, r->request->count);
         r->is_touched = r->is_new = r->is_ended = false;
+    }
+}
+
+/* --- waking ----------------------------------------------------------------------------------- */
+
+void ledger_look_at(struct world *w, struct record *r)
+{
+    if (r->to_look_at)
+        return;
+    r->to_look_at = true;
+    r->look_next = w->to_look_at;
+    w->to_look_at = r;
+}
+
+/* Whether it has what the poll waits for. */
+static bool has_enough(const struct world *w, const struct record *r, const struct sent_poll *p)
+{
+    int32_t most = w->engine.results_max ? (int32_t)w->engine.results_max : 1000;
+    int32_t least = p->op->min < 1 ? 1 : p->op->min > most ? most : p->op->min, done = 0;
+    bool failed = false;
+
+    for (const struct record *c = r->children; c; c = c->sibling) {
+        int index = model_child(r->made_with, c->correlation_id, c->made_with);
+
+        if (!c->done || c->parent_generation != r->generation || !(p->outstanding >> index & 1))
+            continue;
+        done++;
+        failed |= c->outcome.status != STATUS_OK;
+    }
+    return p->outstanding && (done >= least || done == __builtin_popcount(p->outstanding) ||
+                              (failed && p->op->wake_on_error));
+}
+
+static void check_awake(struct world *w, const struct record *r)
+{
+    const struct sent_poll *its = NULL;
+
+    for (const struct sent_poll *p = r->polls; p; p = p->next) {
+        if (p->generation != r->generation || p->resume + 1 != r->resumes)
+            continue;
+        if (its)
+            return; /* nobody knows which one of them it was */
+        its = p;
+    }
+    CHECK(w, !its || its->op->kind == OP_BAD || !has_enough(w, r, its),
+          "who has what he waits for is woken", "call %" PRIu64 " is asleep", r->id);
+}
+
+void ledger_forget_moves(struct world *w)
+{
+    struct record *r;
+    uint32_t pos = 0;
+
+    while ((r = map_next(&w->records, &pos, NULL)))
+        r->suspended = false;
+}
+
+void ledger_check_awake(struct world *w)
+{
+    struct record *r;
+
+    while ((r = w->to_look_at)) {
+        w->to_look_at = r->look_next;
+        r->to_look_at = false;
+        if (r->suspended && !r->done)
+            check_awake(w, r);
     }
 }
 

@@ -16,7 +16,7 @@ static void predict_program(const struct program *p, struct outcome *o)
         struct outcome child;
 
         model_predict(p->children[i], &child);
-        o->value += child_worth(p->children[i], &child);
+        o->value += child_worth(p, i, &child);
     }
 }
 

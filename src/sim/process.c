@@ -5,6 +5,7 @@
  * call stack is out of it, it is destroyed. Some time later another one starts on the same disk.
  */
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "sim/world.h"
 
@@ -17,6 +18,19 @@ static void on_wake(void *arg)
     w->process.woken = true;
 }
 
+/* "call 17 running -> suspended: poll" */
+static void note_move(struct world *w, const char *line)
+{
+    uint64_t id = strtoull(line + strlen("call "), NULL, 10);
+    struct record *r = ledger_find(w, id);
+
+    if (!r)
+        return;
+    r->suspended = strstr(line, "-> suspended") != NULL;
+    if (r->suspended)
+        ledger_look_at(w, r);
+}
+
 static void on_trace(void *arg, const char *line)
 {
     struct world *w = arg;
@@ -24,6 +38,8 @@ static void on_trace(void *arg, const char *line)
 
     if (!w->process.dead) {
         trace(w, "%s", line);
+        if (strncmp(line, "call ", 5) == 0)
+            note_move(w, line);
         CHECK(w,
               w->process.failing || world_may(w, FAULT_NO_MEMORY) ||
                   !strstr(line, "-> waiting: retry"),
@@ -40,6 +56,8 @@ void process_start(struct world *w)
         .invoker = &w->invoker,
         .engine = w->engine,
         .cache_max = w->cache_max,
+        .payload_max = PAYLOAD_BYTES_MAX,
+        .state_max = STATE_BYTES_MAX,
         .wake = on_wake,
         .wake_arg = w,
         .trace = on_trace,
@@ -116,8 +134,11 @@ void process_step(struct world *w)
         if (!p->woken && p->step_at > w->now)
             break;
     }
-    if (p->o && !p->dead && orchestrator_ready(p->o))
+    if (p->o && !p->dead && orchestrator_ready(p->o)) {
         orchestrator_check(p->o);
+        if (!disk_is_slow())
+            ledger_check_awake(w);
+    }
     if (p->o && !p->dead && p->stopping && orchestrator_idle(p->o)) {
         trace(w, "process %" PRIu64 " has stopped", p->serial);
         p->dead = true;

@@ -40,6 +40,22 @@ int64_t input_expiration_ns(uint64_t input)
     }
 }
 
+int64_t input_delay_ns(uint64_t input)
+{
+    uint64_t n = slice_hash(slice(&input, sizeof input), 8);
+
+    if (input_class(input) != CLASS_PLAIN || n % 12)
+        return 0;
+    return (int64_t)(n / 12 % 60000 + 1) * NS_PER_MS;
+}
+
+int32_t input_priority(uint64_t input)
+{
+    static const int32_t priorities[] = {0, 0, 0, 1, -1, 7, INT32_MAX, INT32_MIN};
+
+    return priorities[slice_hash(slice(&input, sizeof input), 9) % 8];
+}
+
 void input_function(uint64_t input, char name[FUNCTION_NAME_MAX])
 {
     snprintf(name, FUNCTION_NAME_MAX, "f%u_%s", input_depth(input) % 16,
@@ -112,6 +128,7 @@ static void draw_wave(struct program *p, struct rand *r)
     op->wait_ns = draw_wait(r);
     op->min = draw_count(r);
     op->max = draw_count(r);
+    op->wake_on_error = chance(r, 25);
     while (count--) {
         if (chance(r, 25))
             p->child_hosts |= 1u << p->child_count;
@@ -138,7 +155,12 @@ static void draw_ops(struct program *p, struct rand *r)
             op->wait_ns = draw_wait(r);
             op->min = draw_count(r);
             op->max = draw_count(r);
+            op->wake_on_error = chance(r, 25);
         }
+    }
+    if (p->child_count && chance(r, 15)) {
+        add_op(p, OP_DROP)->wait_ns = draw_wait(r);
+        p->dropped = (unsigned)rand_below(r, 1u << p->child_count);
     }
     if (abandons) {
         p->with_sum = false;
@@ -148,6 +170,7 @@ static void draw_ops(struct program *p, struct rand *r)
         op->wait_ns = chance(r, 50) ? -1 : draw_wait(r);
         op->min = draw_count(r);
         op->max = draw_count(r);
+        op->wake_on_error = chance(r, 25);
     }
 }
 
@@ -181,7 +204,12 @@ static void draw_fate(struct program *p, struct rand *r)
         p->status = terminal[rand_below(r, sizeof terminal / sizeof *terminal)];
         p->with_output = chance(r, 20);
         p->with_error = chance(r, 70);
-    } else if (n < 18) {
+    } else if (n < 12) {
+        p->fate = FATE_GARBAGE;
+        p->garbage = (enum garbage)rand_below(r, GARBAGE_KINDS);
+        p->status = STATUS_INVALID_RESPONSE;
+        p->with_output = false;
+    } else if (n < 20) {
         p->fate = FATE_TAIL;
         p->status = chance(r, 30) ? STATUS_TEMPORARY_ERROR : STATUS_OK;
         p->tail = input_make(r, CLASS_PLAIN, p->depth ? p->depth - 1 : 0);
@@ -213,6 +241,7 @@ void program_make(struct program *p, uint64_t input)
         .input = input, .class = input_class(input), .depth = input_depth(input), .with_sum = true};
     p->value = (int64_t)rand_below(&r, 1000000);
     p->typed_state = chance(&r, 50);
+    p->appends = chance(&r, 50);
     draw_ops(p, &r);
     draw_failures(p, &r);
     draw_fate(p, &r);
@@ -229,9 +258,11 @@ bool outcome_eq(const struct outcome *a, const struct outcome *b)
            a->has_output == b->has_output && (!a->has_output || a->value == b->value);
 }
 
-int64_t child_worth(uint64_t child, const struct outcome *o)
+int64_t child_worth(const struct program *p, unsigned child, const struct outcome *o)
 {
-    if (input_class(child) == CLASS_RISKY)
+    if (p->dropped >> child & 1)
+        return 0;
+    if (input_class(p->children[child]) == CLASS_RISKY)
         return 7;
     return (int64_t)o->status * 1000000007 + (o->has_output ? 3 * o->value : 1);
 }
@@ -242,41 +273,60 @@ int64_t child_worth(uint64_t child, const struct outcome *o)
 
 void script_state_encode(const struct script_state *s, struct buf *out)
 {
+    size_t from = out->len;
+
     buf_append_byte(out, STATE_MAGIC);
     buf_put_u64(out, s->input);
     buf_put_varint(out, s->pc);
     buf_put_u64(out, (uint64_t)s->sum);
     buf_put_varint(out, s->outstanding);
     buf_put_varint(out, s->consumed);
-    buf_put_u64(out, slice_hash(buf_slice(out), 1));
+    buf_put_varint(out, s->given_up);
+    if (!out->failed)
+        buf_put_u64(out, slice_hash(slice(out->data + from, out->len - from), 1));
 }
 
-bool script_state_decode(struct slice in, struct script_state *s)
+static bool decode_one(struct slice *in, struct script_state *s)
 {
-    uint64_t pc, sum, outstanding, consumed, hash, expected;
+    uint64_t pc, sum, outstanding, consumed, given_up, hash;
+    struct slice all = *in;
     uint8_t magic;
 
-    if (in.len < 8)
+    if (!slice_get_byte(in, &magic) || magic != STATE_MAGIC || !slice_get_u64(in, &s->input) ||
+        !slice_get_varint(in, &pc) || !slice_get_u64(in, &sum) ||
+        !slice_get_varint(in, &outstanding) || !slice_get_varint(in, &consumed) ||
+        !slice_get_varint(in, &given_up))
         return false;
-    expected = slice_hash(slice(in.data, in.len - 8), 1);
-    if (!slice_get_byte(&in, &magic) || magic != STATE_MAGIC || !slice_get_u64(&in, &s->input) ||
-        !slice_get_varint(&in, &pc) || !slice_get_u64(&in, &sum) ||
-        !slice_get_varint(&in, &outstanding) || !slice_get_varint(&in, &consumed) ||
-        !slice_get_u64(&in, &hash) || in.len || hash != expected)
+    all.len -= in->len;
+    if (!slice_get_u64(in, &hash) || hash != slice_hash(all, 1))
         return false;
     s->pc = (unsigned)pc;
     s->sum = (int64_t)sum;
     s->outstanding = (uint32_t)outstanding;
     s->consumed = (uint32_t)consumed;
+    s->given_up = (uint32_t)given_up;
     return true;
 }
 
-void script_advance(const struct program *p, struct script_state *s, bool first,
+bool script_state_decode(struct slice in, struct script_state *s)
+{
+    bool good;
+
+    do
+        good = decode_one(&in, s);
+    while (good && in.len);
+    return good;
+}
+
+void script_advance(const struct program *p, struct script_state *s, enum script_step step,
                     struct action *action)
 {
-    if (first)
+    /* What was refused is asked again, save what always is: something invalid, a wait too long. */
+    bool again = step == SCRIPT_REFUSED && p->ops[s->pc].kind == OP_SPAWN;
+
+    if (step == SCRIPT_FIRST)
         *s = (struct script_state){.input = p->input};
-    else if (p->ops[s->pc].kind != OP_JOIN || !s->outstanding)
+    else if (!again && (p->ops[s->pc].kind != OP_JOIN || !s->outstanding))
         s->pc++;
     while (s->pc < p->op_count && p->ops[s->pc].kind == OP_JOIN && !s->outstanding)
         s->pc++;
@@ -286,7 +336,13 @@ void script_advance(const struct program *p, struct script_state *s, bool first,
         *action = (struct action){.kind = ACTION_POLL, .op = op};
         if (op->kind == OP_SPAWN)
             s->outstanding |= ((1u << op->count) - 1) << op->first;
+        if (op->kind == OP_DROP) {
+            s->given_up = s->outstanding & p->dropped;
+            s->outstanding &= ~p->dropped;
+        }
         return;
     }
-    *action = (struct action){.kind = p->fate == FATE_TAIL ? ACTION_TAIL : ACTION_EXIT};
+    *action = (struct action){.kind = p->fate == FATE_TAIL      ? ACTION_TAIL
+                                      : p->fate == FATE_GARBAGE ? ACTION_GARBAGE
+                                                                : ACTION_EXIT};
 }

@@ -34,6 +34,7 @@ enum op_kind {
     OP_BAD,   /* a poll with a call that cannot be accepted: none may be made */
     OP_SPAWN, /* a poll that makes children */
     OP_JOIN,  /* polls until no child is outstanding */
+    OP_DROP,  /* a poll that gives up some children, whether or not their results came */
 };
 
 struct op {
@@ -41,9 +42,21 @@ struct op {
     int64_t wait_ns; /* -1: none */
     int32_t min, max;
     unsigned first, count; /* SPAWN: children */
+    bool wake_on_error;
 };
 
-enum fate { FATE_OK, FATE_FAIL, FATE_TAIL };
+enum fate { FATE_OK, FATE_FAIL, FATE_TAIL, FATE_GARBAGE };
+
+/* Answers that no endpoint should give; each is the end of its call, as an invalid response. */
+enum garbage {
+    GARBAGE_STATUS, /* which is none */
+    GARBAGE_NEGATIVE_STATUS,
+    GARBAGE_OUTPUT, /* larger than allowed */
+    GARBAGE_STATE,  /* the same */
+    GARBAGE_APPEND, /* that makes the state larger than allowed */
+    GARBAGE_TAIL,   /* to no function */
+    GARBAGE_KINDS,
+};
 
 struct program {
     uint64_t input;
@@ -54,6 +67,7 @@ struct program {
     uint64_t children[CHILDREN_MAX]; /* inputs */
     unsigned child_count;
     unsigned child_hosts; /* bit i: child i goes to an endpoint of its own, not the parent's */
+    unsigned dropped;     /* bit i: child i may be given up, and its value does not count */
 
     unsigned fails;             /* so many runs of the call fail for passing reasons, */
     enum status fail_status[4]; /* these, in turn, */
@@ -62,7 +76,8 @@ struct program {
     enum fate fate;
     enum status status; /* of FATE_FAIL; of FATE_TAIL: what comes with the tail call */
     bool with_output, with_error, with_sum;
-    bool typed_state;
+    enum garbage garbage;
+    bool typed_state, appends;
     uint64_t tail; /* the input that it tail-calls */
     int64_t value;
 };
@@ -74,6 +89,9 @@ enum class input_class(uint64_t input);
 uint64_t input_make(struct rand *r, enum class class, unsigned depth);
 /* What a caller asks for a call of that input; 0: the default. */
 int64_t input_expiration_ns(uint64_t input);
+/* How long after it was made a call of that input may start; 0: at once. */
+int64_t input_delay_ns(uint64_t input);
+int32_t input_priority(uint64_t input);
 /* "f2_plain"; NUL-terminated. */
 #define FUNCTION_NAME_MAX 32
 void input_function(uint64_t input, char name[FUNCTION_NAME_MAX]);
@@ -90,7 +108,7 @@ struct outcome {
 bool outcome_eq(const struct outcome *a, const struct outcome *b);
 
 /* What the result of a child adds to the sum of its caller. */
-int64_t child_worth(uint64_t child, const struct outcome *outcome);
+int64_t child_worth(const struct program *p, unsigned child, const struct outcome *outcome);
 
 /* --- running ---------------------------------------------------------------------------------- */
 
@@ -98,13 +116,14 @@ struct script_state {
     uint64_t input;
     unsigned pc;
     int64_t sum;
-    uint32_t outstanding, consumed; /* bits of children */
+    uint32_t outstanding, consumed, given_up; /* bits of children */
 };
 
+/* A state in bytes is one or more of these, one behind the other; the last one is valid. */
 void script_state_encode(const struct script_state *s, struct buf *out);
 bool script_state_decode(struct slice in, struct script_state *s);
 
-enum action_kind { ACTION_EXIT, ACTION_TAIL, ACTION_POLL };
+enum action_kind { ACTION_EXIT, ACTION_TAIL, ACTION_POLL, ACTION_GARBAGE };
 
 struct action {
     enum action_kind kind;
@@ -113,7 +132,12 @@ struct action {
 
 /* Goes on from the state to the next thing that is said to the orchestrator. The results that came
  * were added to it before. */
-void script_advance(const struct program *p, struct script_state *s, bool first,
+enum script_step {
+    SCRIPT_FIRST,
+    SCRIPT_RESUMED,
+    SCRIPT_REFUSED, /* resumed with an error instead of what the poll asked */
+};
+void script_advance(const struct program *p, struct script_state *s, enum script_step step,
                     struct action *action);
 
 #endif

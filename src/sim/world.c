@@ -43,6 +43,12 @@ const char *const fault_names[FAULT_COUNT] = {
     [FAULT_LIMIT] = "poll past a limit",
     [FAULT_BAD_DISPATCH] = "invalid dispatch",
     [FAULT_CANCEL] = "call cancelled",
+    [FAULT_RESTART] = "call restarted by hand",
+    [FAULT_RETRY] = "call retried by hand",
+    [FAULT_ASKED_AGAIN] = "keyed request sent again",
+    [FAULT_KEY_TAKEN] = "another body under a key",
+    [FAULT_MISPLACED] = "append where none can be",
+    [FAULT_GARBAGE] = "garbage answer",
 };
 
 /* --- what everybody needs --------------------------------------------------------------------- */
@@ -232,6 +238,8 @@ static void add_totals(struct totals *to, const struct totals *from)
         to->faults[i] += from->faults[i];
     for (int i = 0; i < ENDED_COUNT; i++)
         to->ended[i] += from->ended[i];
+    to->given_up += from->given_up;
+    to->early_wakes += from->early_wakes;
 }
 
 uint64_t world_run(const struct history *h, struct totals *totals)

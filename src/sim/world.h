@@ -11,8 +11,10 @@
  *   disk.c      the stack of stores between the orchestrator and the disk
  *   ledger.c    what became durable, commit by commit, and whether that may be
  *   endpoint.c  the invoker: endpoints that run functions, the network on the way there
+ *   respond.c   what endpoints say, garbage too
  *   delivery.c  what must hold of each run that is delivered
- *   client.c    who dispatches, waits, looks and cancels
+ *   client.c    who dispatches, and waits for what came of it
+ *   hand.c      who looks at calls, cancels, restarts and retries them
  *   faults.c    what goes wrong, and when
  *   script.c    what functions do;  model.c  what must come of it
  *   trace.c     the history's lines, their hash, and how a failure is reported
@@ -33,13 +35,16 @@
 #include "sim/model.h"
 #include "store/store.h"
 
-#define PARTITION      0
-#define HOSTS          4
-#define ORGS           2
-#define BATCH_CALLS    8
-#define EXPIRATION_NS  (24 * 3600 * NS_PER_S) /* of a call that names none */
-#define HEAL_LIMIT_NS  (4 * 3600 * NS_PER_S)  /* all must be done so long after the last fault */
-#define HEAL_STEPS_MAX 400000
+#define PARTITION         0
+#define HOSTS             4
+#define ORGS              2
+#define BATCH_CALLS       8
+#define PAYLOAD_BYTES_MAX 4000 /* what may be as large, here */
+#define STATE_BYTES_MAX   8000
+#define KEY_LIFE_NS       (24 * 3600 * NS_PER_S)
+#define EXPIRATION_NS     (24 * 3600 * NS_PER_S) /* of a call that names none */
+#define HEAL_LIMIT_NS     (4 * 3600 * NS_PER_S)  /* all must be done so long after the last fault */
+#define HEAL_STEPS_MAX    400000
 
 /* --- counts ----------------------------------------------------------------------------------- */
 
@@ -74,6 +79,12 @@ enum fault {
     FAULT_LIMIT, /* a poll with more calls than the limits allow */
     FAULT_BAD_DISPATCH,
     FAULT_CANCEL,
+    FAULT_RESTART,
+    FAULT_RETRY,
+    FAULT_ASKED_AGAIN, /* a request with its idempotency key, once more */
+    FAULT_KEY_TAKEN,   /* another one under the same key */
+    FAULT_MISPLACED,   /* a state that is to be appended elsewhere than at the end */
+    FAULT_GARBAGE,     /* an answer that no endpoint should give */
     FAULT_COUNT,
 };
 
@@ -83,6 +94,7 @@ struct totals {
     uint64_t histories, steps, simulated_ns, commits, runs, dispatched, acknowledged, refused;
     uint64_t faults[FAULT_COUNT];
     uint64_t ended[ENDED_COUNT];
+    uint64_t given_up, early_wakes;
 };
 
 extern const char *const fault_names[FAULT_COUNT];
@@ -114,7 +126,9 @@ struct sent_poll {
     uint64_t hash;               /* of the state, its kind included */
     int64_t at;
     const struct op *op; /* of a program in the record */
-    bool too_large;      /* results were cut since */
+    const struct program *program;
+    uint32_t outstanding; /* bits of children, with those that it makes */
+    bool too_large;       /* results were cut since */
 };
 
 struct batch_request;
@@ -126,14 +140,18 @@ struct record {
     unsigned org;
     uint32_t parent_generation, generation, depth;
     int64_t created, expires;
-    uint64_t made_with, input;  /* at first, and after the last durable tail call */
-    unsigned host;              /* where it runs */
-    uint32_t resumes;           /* polls committed in this generation */
-    bool known;                 /* a CALL row of it was seen */
-    bool present;               /* it has a CALL row now, */
-    bool settled;               /* which says that it is done */
-    bool done;                  /* it has a DONE row */
-    bool cancel_asked, tainted; /* tainted: a call below it was cancelled by a client */
+    uint64_t made_with, input; /* at first, and after the last durable tail call */
+    unsigned host;             /* where it runs */
+    uint32_t resumes;          /* polls committed in this generation */
+    int64_t not_before;        /* of its first run; after a tail call, of the next */
+    uint64_t retry_of;
+    int32_t priority, row_priority; /* as it should be, and as its row says */
+    uint64_t priority_input;        /* that `priority` is of */
+    bool known;                     /* a CALL row of it was seen */
+    bool present;                   /* it has a CALL row now, */
+    bool settled;                   /* which says that it is done */
+    bool done;                      /* it has a DONE row */
+    bool cancel_asked, tainted;     /* tainted: a call below it was cancelled by a client */
     uint64_t done_hash;
     int64_t ended; /* when, as its row says */
     struct outcome outcome;
@@ -144,7 +162,14 @@ struct record {
     uint32_t run_generation, run_resume; /* of the last run */
     unsigned in_flight;                  /* runs that are neither answered nor given up */
     struct sent_poll *polls;
-    struct program *program; /* of `program_input` */
+    uint32_t given_up, given_up_generation,
+        given_up_resume;      /* children, by the poll that said so */
+    uint32_t tail_generation; /* that a tail call was answered in, first at tail_at */
+    int64_t tail_at;
+    bool suspended; /* as the trace says; false: unknown */
+    bool to_look_at;
+    struct record *look_next; /* list of those whose waking is to be looked at */
+    struct program *program;  /* of `program_input` */
     uint64_t failed_input;
     unsigned failed, incompatible;
     unsigned failures; /* in a row, since there was progress: at least so many for the engine */
@@ -156,10 +181,20 @@ struct record {
 
 enum request_state { REQUEST_SENT, REQUEST_ACKNOWLEDGED, REQUEST_UNKNOWN, REQUEST_REFUSED };
 
+/* An idempotency key: whose request it made, if any yet. */
+struct client_key {
+    struct client_key *next;
+    unsigned org, requests;
+    char text[24];
+    struct batch_request *owner;
+    int64_t made;
+};
+
 struct client_call {
     struct batch_request *request;
     uint64_t input;
     int64_t expiration_ns; /* 0: the default */
+    int64_t not_before;    /* 0: at once */
     uint64_t id;           /* once acknowledged; text below */
     char text[ID_TEXT_LEN + 1];
     struct record *record; /* once its root is durable */
@@ -173,7 +208,9 @@ struct batch_request {
     struct world *world;
     struct batch_request *next; /* all there are */
     unsigned org, count;
-    bool bad, inside; /* inside: orchestrator_dispatch has not returned yet */
+    bool bad, by_call; /* by_call: dispatched and waited for in one request */
+    int64_t patience;  /* of by_call */
+    struct client_key *key;
     enum request_state state;
     uint64_t commit; /* that made its roots; 0: none */
     unsigned made;   /* roots, by that commit */
@@ -237,11 +274,13 @@ struct world {
     struct map records; /* id to struct record */
     struct map inputs;  /* root input to struct client_call */
     struct record *touched;
+    struct record *to_look_at;
     uint64_t live;
     struct list flights; /* struct flight */
 
     unsigned to_dispatch; /* requests still to be made */
     struct batch_request *requests;
+    struct client_key *keys;
     uint64_t untold; /* acknowledged calls whose client has no result yet */
 
     uint64_t hash;
@@ -304,10 +343,15 @@ void disk_destroy(struct world *w);
 struct store *disk_open(struct world *w); /* the stack, for a process that starts */
 /* From now on, for a while, nothing comes back from the store; perhaps. */
 void disk_maybe_slow(struct world *w);
+bool disk_is_slow(void);
 
 /* --- ledger.c */
 
 void ledger_committed(struct world *w, const struct batch *batch);
+/* That nobody is asleep who has what he waits for, once the orchestrator is at rest. */
+void ledger_look_at(struct world *w, struct record *r);
+void ledger_check_awake(struct world *w);
+void ledger_forget_moves(struct world *w); /* there is a new engine */
 struct record *ledger_find(struct world *w, uint64_t id);
 /* Compares the disk's rows with what was seen of them; at rest, nothing may be left over. */
 void ledger_compare(struct world *w, bool at_rest);
@@ -337,12 +381,14 @@ struct delivery {
     struct record *record;
     const struct program *program;
     struct script_state state;
+    struct slice bytes;  /* that the state was in */
     bool first, refused; /* refused: the last poll's calls were not accepted */
+    bool failed;         /* one of the results is an error */
 };
 /* All that must hold when a run starts; fills *d for running it. */
 void delivery_check(struct world *w, const struct orchestrator_run *run, struct delivery *d);
 void delivery_poll_sent(struct world *w, struct record *r, const wire_run_request *q,
-                        const struct op *op, uint64_t hash);
+                        const struct script_state *state, const struct op *op, uint64_t hash);
 const struct program *delivery_program(struct world *w, struct record *r, uint64_t input);
 uint64_t delivery_state_hash(struct slice bytes, bool typed);
 
@@ -350,6 +396,7 @@ uint64_t delivery_state_hash(struct slice bytes, bool typed);
 #define VALUE_TYPE "type.example/sim.Value"
 #define STATE_TYPE "type.example/sim.State"
 /* An Any that holds the number, in the arena. */
+wire_any *any_bytes(struct world *w, struct arena *arena, const char *type, struct slice bytes);
 wire_any *any_make(struct world *w, struct arena *arena, const char *type, uint64_t number);
 void *temp_alloc(struct world *w, struct arena *arena, size_t size); /* zeroed; does not fail */
 char *temp_text(struct world *w, struct arena *arena, const char *text);
@@ -359,6 +406,23 @@ bool any_read(const wire_any *any, const char *type, uint64_t *number);
 
 extern const char *const org_names[ORGS];
 void client_init(struct world *w);
+struct slice client_org(unsigned org);
+/* An answer that says: not now. */
+bool client_later(const struct world *w, const struct error *error);
+/* One that was acknowledged, or NULL. */
+struct client_call *client_draw_call(struct world *w);
+/* What somebody was told of a call, compared with what is durable. */
+void client_check_info(struct world *w, const struct record *r, const Dispatch__V1__CallInfo *info,
+                       const char *who);
+/* A request of one call that is acknowledged with this id; the client waits for it from now on. */
+void client_adopt(struct world *w, unsigned org, const char *id);
+
+/* --- hand.c */
+
+void hand_look(struct world *w);
+void hand_cancel(struct world *w);
+void hand_restart(struct world *w);
+void hand_retry(struct world *w);
 
 /* --- faults.c */
 
