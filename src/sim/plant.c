@@ -87,14 +87,17 @@ static int liar_commit(struct store *store, uint32_t partition, uint64_t epoch,
 {
     struct liar *l = liar_of(store);
     struct batch false_one;
+    bool was;
     int code;
 
     if (plant_strikes(l->world, PLANT_EARLY_ACK, 20))
         return CODE_OK;
+    was = memory_scarce(l->world, false); /* a liar has a good one */
     batch_init(&false_one);
     falsify(l, &false_one, batch);
     code = store_commit(l->inner, partition, epoch, &false_one, err);
     batch_free(&false_one);
+    memory_scarce(l->world, was);
     return code;
 }
 

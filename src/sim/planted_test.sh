@@ -11,6 +11,7 @@ expect() {
     status=0
     said=$("$simulator" --seed 1 --seeds "$2" --plant "$1" 2>&1) || status=$?
     if [ $status -ne 1 ] || ! echo "$said" | grep -q '^FAILED: ' ||
+        echo "$said" | grep -q '^FAILED: there is memory' ||
         ! echo "$said" | grep -q 'the same again: dispatch-sim --seed [0-9]* --plant'; then
         echo "$1: not caught within $2 seeds (exit status $status)"
         failed=1
