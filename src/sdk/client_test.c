@@ -210,7 +210,7 @@ static void test_dispatch(void **state)
 static void dispatch_fails(const struct step *step, const char *key, int code, const char *message,
                            bool passing)
 {
-    struct dispatch_client_options options = {.api_key = key, .timeout_ms = passing ? 300 : 0};
+    struct dispatch_client_options options = {.api_key = key, .timeout_ms = passing ? 2000 : 0};
     struct dispatch_failure failure = {0};
     struct dispatch_call call = to_f();
     struct dispatch_client *client = NULL;
