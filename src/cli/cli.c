@@ -307,3 +307,25 @@ bool cli_duration(const char *text, uint32_t *ms)
     }
     return false;
 }
+
+bool cli_size(const char *text, uint64_t *bytes)
+{
+    static const struct {
+        const char *name;
+        unsigned bits;
+    } units[] = {{"", 0}, {"KiB", 10}, {"MiB", 20}, {"GiB", 30}, {"TiB", 40}};
+    uint64_t number = 0;
+    const char *p = text;
+
+    for (; *p >= '0' && *p <= '9' && number < UINT32_MAX; p++)
+        number = number * 10 + (uint64_t)(*p - '0');
+    if (p == text)
+        return false;
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+        if (strcmp(p, units[i].name) == 0 && number <= UINT64_MAX >> (units[i].bits + 1)) {
+            *bytes = number << units[i].bits;
+            return true;
+        }
+    }
+    return false;
+}

@@ -72,6 +72,8 @@ int cli_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* "250ms", "10s", "5m", "2h", or a number of seconds; false for anything else or beyond 49 days. */
 bool cli_duration(const char *text, uint32_t *ms);
+/* "1048576", "500MiB", "10GiB". */
+bool cli_size(const char *text, uint64_t *bytes);
 
 extern const struct cli_command cli_run, cli_server, cli_version, cli_help;
 

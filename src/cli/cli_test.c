@@ -123,12 +123,35 @@ static void test_duration(void **state)
         assert_false(cli_duration(bad[i], &ms));
 }
 
+static void test_size(void **state)
+{
+    static const struct {
+        const char *text;
+        uint64_t bytes;
+    } good[] = {{"0", 0},
+                {"1000", 1000},
+                {"1KiB", 1024},
+                {"500MiB", UINT64_C(500) << 20},
+                {"10GiB", UINT64_C(10) << 30},
+                {"8000TiB", UINT64_C(8000) << 40}};
+    static const char *const bad[] = {"", "GiB", "-1", "10GB", "10 GiB", "1.5GiB", "99999999TiB"};
+    uint64_t bytes;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        assert_true(cli_size(good[i].text, &bytes));
+        assert_true(bytes == good[i].bytes);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_false(cli_size(bad[i], &bytes));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_next),     cmocka_unit_test(test_letters),
         cmocka_unit_test(test_errors),   cmocka_unit_test(test_nearest),
-        cmocka_unit_test(test_duration),
+        cmocka_unit_test(test_duration), cmocka_unit_test(test_size),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -28,7 +28,8 @@ struct settings {
     char default_store[PATH_MAX + 16];
     struct keys keys;
     bool insecure;
-    uint32_t run_timeout_ms, grace_ms;
+    uint32_t run_timeout_ms, grace_ms, retention_ms;
+    uint64_t retention_bytes;
     int ready_fd; /* -1: none */
     const char *ready_file;
     struct log log;
@@ -55,6 +56,8 @@ enum {
     CA_FILE,
     RUN_TIMEOUT,
     GRACE,
+    RETENTION_TIME,
+    RETENTION_SIZE,
     LOG_FORMAT,
     LOG_LEVEL,
     READY_FD,
@@ -90,6 +93,11 @@ static const struct cli_option options[] = {
     [GRACE] = {"grace", "TIME",
                "at the end, how long to wait for runs in flight (default: 10s); those\n"
                "that take longer are made again after the next start"},
+    [RETENTION_TIME] = {"retention-time", "TIME",
+                        "how long a finished call is kept (default: 72h); at least 1h"},
+    [RETENTION_SIZE] = {"retention-size", "SIZE",
+                        "what finished calls may take together (default: 10GiB); past it the\n"
+                        "oldest go earlier, but not within an hour: new calls are refused instead"},
     [LOG_FORMAT] = {"log-format", "FORMAT", "logfmt (default) or json; logs go to stderr"},
     [LOG_LEVEL] = {"log-level", "LEVEL", "debug, info (default), warn or error"},
     [READY_FD] = {"ready-fd", "N",
@@ -159,6 +167,24 @@ static int read_run_timeout(struct settings *s, const char *value)
     if (status == CLI_OK && s->run_timeout_ms == 0)
         return cli_usage(&cli_server, "--run-timeout %s: no run would have time to end", value);
     return status;
+}
+
+static int read_retention_time(struct settings *s, const char *value)
+{
+    int status = read_time("retention-time", value, &s->retention_ms);
+
+    if (status == CLI_OK && s->retention_ms < 3600000)
+        return cli_usage(&cli_server, "--retention-time %s: results are kept for an hour at least",
+                         value);
+    return status;
+}
+
+static int read_retention_size(struct settings *s, const char *value)
+{
+    if (cli_size(value, &s->retention_bytes) && s->retention_bytes)
+        return CLI_OK;
+    return cli_usage(&cli_server, "--retention-size %s: a size is written like 500MiB or 10GiB",
+                     value);
 }
 
 static int read_log_format(struct settings *s, const char *value)
@@ -238,6 +264,10 @@ static int read_option(struct settings *s, const struct cli_arg *arg)
         return read_run_timeout(s, arg->value);
     case GRACE:
         return read_time("grace", arg->value, &s->grace_ms);
+    case RETENTION_TIME:
+        return read_retention_time(s, arg->value);
+    case RETENTION_SIZE:
+        return read_retention_size(s, arg->value);
     case LOG_FORMAT:
         return read_log_format(s, arg->value);
     case LOG_LEVEL:
@@ -397,6 +427,8 @@ static int serve(struct running *r, struct error *err)
         .keys = r->settings->insecure ? NULL : &r->settings->keys,
         .run_timeout_ms = r->settings->run_timeout_ms,
         .grace_ms = r->settings->grace_ms,
+        .retention_ns = r->settings->retention_ms * NS_PER_MS,
+        .retention_bytes = r->settings->retention_bytes,
         .log = &log,
         .ready = ready,
         .stopped = stopped,

@@ -130,6 +130,7 @@ static void tail_call(struct engine *e, struct call *c, int64_t now, const struc
     else if (c->has_input)
         engine_delete(e, TABLE_PAYLOAD, c->id, PAYLOAD_INPUT);
     c->has_input = spec->input != NULL;
+    c->input_class = row_size_class(blob_slice(spec->input).len);
     c->generation++;
     c->failures = c->restarts = c->results_cut = 0;
     if (spec->priority)

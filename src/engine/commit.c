@@ -164,6 +164,19 @@ static void write_dirty(struct engine *e, struct commit *k)
     k->dirty_len = 0;
 }
 
+static void write_kept(struct engine *e, struct commit *k)
+{
+    if (!e->kept_changed)
+        return;
+    e->kept_changed = false;
+    buf_reset(&e->scratch);
+    buf_put_u64(&e->scratch, e->kept_bytes);
+    buf_put_u64(&e->scratch, e->kept_calls);
+    if (e->scratch.failed ||
+        !batch_put(&k->batch, TABLE_META, META_KEPT, 0, buf_slice(&e->scratch)))
+        engine_fail(e);
+}
+
 const struct batch *engine_batch(struct engine *e)
 {
     struct commit *k = e->open, *next = k == &e->commits[0] ? &e->commits[1] : &e->commits[0];
@@ -175,6 +188,7 @@ const struct batch *engine_batch(struct engine *e)
         return NULL;
     }
     write_dirty(e, k);
+    write_kept(e, k);
     if (e->failed)
         return NULL;
     e->flight = k;

@@ -40,6 +40,27 @@ static void put_end(struct engine *e, struct call *c, struct blob *output, struc
     if (e->scratch.failed ||
         !batch_put(&e->open->batch, TABLE_DONE, c->id, 0, buf_slice(&e->scratch)))
         engine_fail(e);
+    e->kept_bytes += row_kept_size(&row, e->scratch.len);
+    e->kept_calls++;
+    e->kept_changed = true;
+}
+
+bool engine_remove(struct engine *e, const struct engine_row *row, size_t value)
+{
+    uint64_t bytes = row_kept_size(row, value);
+
+    if (e->failed || call_find(e, row->id)) /* its result is still to be delivered */
+        return false;
+    engine_delete(e, TABLE_DONE, row->id, 0);
+    if (row->has_input)
+        engine_delete(e, TABLE_PAYLOAD, row->id, PAYLOAD_INPUT);
+    if (row->key.len)
+        event_forget(e, row->org, row->key, row->id);
+    /* A store of an older format has rows that nobody counted. */
+    e->kept_bytes -= bytes < e->kept_bytes ? bytes : e->kept_bytes;
+    e->kept_calls -= e->kept_calls > 0;
+    e->kept_changed = true;
+    return true;
 }
 
 static enum move end_move(enum call_end end)

@@ -140,6 +140,7 @@ void call_row(const struct engine *e, const struct call *c, struct engine_row *r
         .endpoint = atom_slice(c->target->endpoint),
         .version = c->is_event ? (struct slice){0} : atom_slice(c->target->version),
         .key = call_key(c),
+        .input_class = c->input_class,
         .created = c->created,
         .expires = c->expires,
         .due = done || c->state == CALL_RUNNING ? TIME_NEVER : c->due,
@@ -257,6 +258,7 @@ struct call *call_create(struct engine *e, int64_t now, const struct engine_spec
     c->fresh = true;
     c->min_results = c->max_results = 1;
     c->has_input = spec->input != NULL;
+    c->input_class = row_size_class(blob_slice(spec->input).len);
     c->parent_id = spec->retry_of;
     if (parent) {
         c->parent = parent->self;
@@ -447,4 +449,6 @@ void engine_stats(const struct engine *e, struct engine_stats *stats)
     stats->running = e->by_state[CALL_RUNNING];
     stats->suspended = e->by_state[CALL_SUSPENDED];
     stats->next_id = e->next_id;
+    stats->kept_bytes = e->kept_bytes;
+    stats->kept_calls = e->kept_calls;
 }

@@ -178,6 +178,10 @@ int engine_cancel(struct engine *engine, int64_t now, uint64_t id, void *token, 
  * a new generation. As engine_cancel otherwise. */
 int engine_restart(struct engine *engine, int64_t now, uint64_t id, void *token, struct error *err);
 
+/* Removes a call that is done and was read, as its committed DONE row of `value` bytes says: its
+ * result, its input, its key. False: not yet, its parent has still to take the result. */
+bool engine_remove(struct engine *engine, const struct engine_row *row, size_t value);
+
 /* The end of a call that nobody runs: of the one with that id, or that key. */
 struct engine_completion {
     uint64_t call; /* 0: by key */
@@ -268,6 +272,8 @@ struct engine_stats {
     uint64_t dispatched, finished, attempts, retries, expired, cancelled, stale_answers; /* since it
                                                                                   was created */
     uint64_t next_id;
+    uint64_t kept_bytes, kept_calls; /* of calls that are done, until they are removed; inputs are
+                                        counted in rough sizes */
 };
 void engine_stats(const struct engine *engine, struct engine_stats *stats);
 

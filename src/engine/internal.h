@@ -95,14 +95,15 @@ struct call {
     uint16_t results_cut; /* after a 413: no more results than this in one resume; 0: no cut */
     uint8_t state_chunks, state_arm;
     uint8_t state : 3, end : 2;
+    bool stored : 1;  /* its row is in the store, or in a batch on its way there */
+    bool stalled : 1; /* its poll waits for room: stall.c */
+    bool dirty : 1;   /* in commit.dirty of the open commit */
     uint8_t status : 4, last_status : 4;
     bool fresh : 1, has_input : 1, has_poll_error : 1, poll_timer : 1, wake_on_error : 1;
-    bool inbox_error : 1; /* one in the inbox has failed */
-    bool failed : 1;      /* done, with an error for the parent */
-    bool is_event : 1;    /* completed from outside: event.c */
-    bool stored : 1;      /* its row is in the store, or in a batch on its way there */
-    bool stalled : 1;     /* its poll waits for room: stall.c */
-    bool dirty : 1;       /* in commit.dirty of the open commit */
+    bool inbox_error : 1;    /* one in the inbox has failed */
+    bool failed : 1;         /* done, with an error for the parent */
+    bool is_event : 1;       /* completed from outside: event.c */
+    uint8_t input_class : 6; /* row_size_class of its input */
 };
 
 #define COUNT_MAX UINT16_MAX
@@ -157,7 +158,9 @@ struct engine {
     uint64_t next_finish, next_attempt;
     uint64_t *results; /* scratch of engine_run_info */
     struct buf scratch;
-    struct map events; /* place to struct event */
+    uint64_t kept_bytes, kept_calls; /* of calls that are done: META_KEPT */
+    bool kept_changed;               /* since the last batch */
+    struct map events;               /* place to struct event */
     uint32_t events_len;
     struct heap early; /* completions that came before their calls, by expiry */
     size_t early_bytes;

@@ -12,6 +12,11 @@ int engine_load_meta(struct engine *e, uint64_t key, struct slice value, struct 
 {
     uint64_t number;
 
+    if (key == META_KEPT) {
+        if (!slice_get_u64(&value, &e->kept_bytes) || !slice_get_u64(&value, &e->kept_calls))
+            return error_set(err, CODE_DATA_LOSS, "meta row %d is damaged", META_KEPT);
+        return CODE_OK;
+    }
     if (key != META_NEXT_ID)
         return CODE_OK; /* of a later version, which says so in the store's format if it matters */
     if (!slice_get_u64(&value, &number) || value.len || number == 0 || number > KEY_MAX)
@@ -35,6 +40,7 @@ static bool fill(struct engine *e, struct call *c, const struct engine_row *r)
                                  .version = r->key.len ? r->key : r->version};
 
     c->is_event = r->key.len > 0;
+    c->input_class = r->input_class;
     c->target = target_get(e, &names);
     if (!c->target)
         return false;

@@ -39,6 +39,7 @@ enum row_field {
     FIELD_RETRY_OF,
     FIELD_KEY, /* bytes */
     FIELD_STALLED,
+    FIELD_INPUT_CLASS,
     FIELD_COUNT,
 };
 
@@ -58,6 +59,7 @@ static void put_fields(struct buf *out, const struct engine_row *r)
     put_field(out, FIELD_BITS,
               (r->wake_on_error ? BIT_WAKE_ON_ERROR : 0) | (r->failed ? BIT_FAILED : 0));
     put_field(out, FIELD_RETRY_OF, r->retry_of);
+    put_field(out, FIELD_INPUT_CLASS, r->input_class);
     if (r->key.len) {
         buf_append_byte(out, FIELD_KEY);
         buf_put_bytes(out, r->key);
@@ -181,6 +183,9 @@ static bool set_field(struct engine_row *r, enum row_field field, uint64_t value
     case FIELD_STALLED:
         r->stalled = (uint32_t)value;
         return value <= UINT32_MAX && r->state == CALL_SUSPENDED;
+    case FIELD_INPUT_CLASS:
+        r->input_class = (uint8_t)value;
+        return value < ROW_SIZE_CLASSES;
     case FIELD_RETRY_OF:
         r->retry_of = value;
         return r->depth == 0;
@@ -281,6 +286,26 @@ int row_decode_done(struct slice in, struct engine_row *row, struct engine_resul
     *row = decoded;
     *result = r;
     return CODE_OK;
+}
+
+/* 48, 64, 96, 128, 192, ... */
+uint64_t row_class_size(uint8_t size_class)
+{
+    return size_class ? (uint64_t)(2 + (size_class & 1)) << (size_class / 2 + 4) : 0;
+}
+
+uint8_t row_size_class(size_t len)
+{
+    uint8_t size_class = 0;
+
+    while (size_class < ROW_SIZE_CLASSES - 1 && row_class_size(size_class) < len)
+        size_class++;
+    return size_class;
+}
+
+uint64_t row_kept_size(const struct engine_row *row, size_t value)
+{
+    return value + row_class_size(row->input_class);
 }
 
 const char *call_state_name(enum call_state state)

@@ -54,11 +54,12 @@ struct engine_row {
 
     /* From version 2 on; left out of the row while they are zero: */
     int32_t priority;
-    struct slice key;   /* completed from outside, under this name; has no version */
-    uint64_t retry_of;  /* of a root: the call that it was made from */
-    bool wake_on_error; /* the poll: one result that is an error is enough */
-    bool failed;        /* of a call that is done: its result is an error, as its parent sees it */
-    uint32_t stalled;   /* SUSPENDED: the poll waits for room for so many calls, PAYLOAD_CALLS */
+    struct slice key;    /* completed from outside, under this name; has no version */
+    uint8_t input_class; /* row_size_class of its input */
+    uint64_t retry_of;   /* of a root: the call that it was made from */
+    bool wake_on_error;  /* the poll: one result that is an error is enough */
+    bool failed;         /* of a call that is done: its result is an error, as its parent sees it */
+    uint32_t stalled;    /* SUSPENDED: the poll waits for room for so many calls, PAYLOAD_CALLS */
 };
 
 /* Appends the row; out->failed tells. */
@@ -79,7 +80,17 @@ int row_decode_done(struct slice in, struct engine_row *row, struct engine_resul
 
 const char *call_state_name(enum call_state state); /* "ready" */
 
+/*
+ * About how many bytes, in six bits: a class, 0 for none, and the bytes that it stands for, half as
+ * many again at most. What is added up and taken away by classes comes out even.
+ */
+#define ROW_SIZE_CLASSES 64
+uint8_t row_size_class(size_t len);
+uint64_t row_class_size(uint8_t size_class);
+/* What a call that is done takes, if `value` bytes is its DONE row. */
+uint64_t row_kept_size(const struct engine_row *row, size_t value);
+
 /* TABLE_META's keys. */
-enum { META_NEXT_ID = 1, META_NEXT_FINISH = 2 };
+enum { META_NEXT_ID = 1, META_NEXT_FINISH = 2, META_KEPT = 3 };
 
 #endif

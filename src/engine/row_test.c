@@ -262,6 +262,19 @@ static void test_fields_of_few(void **state)
     buf_free(&out);
 }
 
+static void test_size_classes(void **state)
+{
+    (void)state;
+    assert_int_equal(row_size_class(0), 0);
+    assert_int_equal(row_class_size(0), 0);
+    for (size_t len = 1; len < 5000000; len += 1 + len / 7) {
+        uint64_t size = row_class_size(row_size_class(len));
+
+        assert_true(size >= len && (size <= 48 || size <= len + len / 2 + 1));
+    }
+    assert_true(row_class_size(ROW_SIZE_CLASSES - 1) > UINT32_MAX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -269,6 +282,7 @@ int main(void)
         cmocka_unit_test(test_golden_of_version_1),
         cmocka_unit_test(test_fields),
         cmocka_unit_test(test_fields_of_few),
+        cmocka_unit_test(test_size_classes),
         cmocka_unit_test(test_every_truncation_is_data_loss),
         cmocka_unit_test(test_impossible_values),
         cmocka_unit_test(test_live_rows),

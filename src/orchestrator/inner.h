@@ -125,6 +125,45 @@ int keyed_check(const struct orchestrator *o, const struct keyed_request *r, boo
 int keyed_dispatch(struct orchestrator *o, const struct keyed_request *r, struct engine_spec *specs,
                    size_t count, struct error *err);
 
+/* --- sweep.c: what is kept no longer -----------------------------------------------------------
+ */
+
+#define SWEEP_ROWS 256 /* looked at in one read */
+
+struct sweep_row {
+    struct engine_row row; /* its strings are in the sweep's arena */
+    size_t value;
+    uint64_t place; /* of a key: its row */
+    uint32_t sub;
+};
+
+struct sweep {
+    struct store_job job;
+    struct orchestrator *o;
+    struct arena arena;
+    bool busy, full; /* full: what is too much cannot be removed yet */
+    bool urgent;     /* this round is one for room */
+    bool keys;       /* the round looks at keys; else at calls */
+    int64_t noted;   /* the same, of what the round may have missed */
+    int64_t at;      /* when to go on; TIME_NEVER: nothing is kept */
+    int64_t next;    /* when something found in this round will have to go */
+    int64_t now, keep_ns;
+    uint64_t epoch, from;
+    bool end; /* of the table, or of what is old enough to be looked at */
+    size_t looked, bytes, count;
+    struct sweep_row rows[SWEEP_ROWS];
+};
+
+void sweep_init(struct orchestrator *o);
+/* The partition was opened; something is kept from now on, until then at least. */
+void sweep_open(struct orchestrator *o);
+void sweep_note(struct orchestrator *o, int64_t until);
+/* Goes on if it is time. True: there was something to do. */
+bool sweep_tick(struct orchestrator *o, int64_t now);
+int64_t sweep_next_due(const struct orchestrator *o);
+/* CODE_RESOURCE_EXHAUSTED while there is no room for more. */
+int sweep_check_room(const struct orchestrator *o, struct error *err);
+
 /* --- runs.c ------------------------------------------------------------------------------------
  */
 
@@ -245,6 +284,7 @@ struct orchestrator {
     size_t ballast;
 
     struct cache cache;
+    struct sweep sweep;
 
     struct list runs; /* struct run: all that are not answered, of any incarnation */
     size_t run_count;

@@ -143,6 +143,7 @@ static void put_row(struct keyed *k, uint64_t first)
                              .digest = {k->digest[0], k->digest[1]}};
 
     engine_put_key(k->o->engine, k->place, k->sub, &row);
+    sweep_note(k->o, row.expires);
 }
 
 /* The first request of this key. */

@@ -195,6 +195,7 @@ static void open_engine(struct orchestrator *o, struct engine *engine, uint64_t 
     o->epoch = epoch;
     o->life = LIFE_OPEN;
     o->dirty = true;
+    sweep_open(o);
     engine_hold_runs(engine, o->draining);
     engine_stats(engine, &stats);
     o->recovered = stats.live;
@@ -366,6 +367,8 @@ static bool turn(struct orchestrator *o)
         opening_submit(o);
         busy = true;
     }
+    if (sweep_tick(o, now_of(o)))
+        busy = true;
     request_tick(o, now_of(o));
     return busy || o->woken;
 }
@@ -378,6 +381,9 @@ static int64_t next_due(const struct orchestrator *o)
         other = engine_failed(o->engine) ? now_of(o) : engine_next_due(o->engine);
     else if (o->life == LIFE_CLOSED && !o->commit.busy)
         other = o->reopen_at;
+    if (due < other)
+        other = due;
+    due = sweep_next_due(o);
     return due < other ? due : other;
 }
 
@@ -447,6 +453,7 @@ int orchestrator_create(struct orchestrator **out, const struct orchestrator_opt
     map_init(&o->waits_by_id);
     heap_init(&o->deadlines);
     map_init(&o->keyed);
+    sweep_init(o);
     code = store_async_create(&o->async, options->store, options->threads, wake, o, err);
     if (code) {
         store_close(options->store);
@@ -484,6 +491,7 @@ void orchestrator_destroy(struct orchestrator *o)
     heap_free(&o->deadlines);
     assert(o->keyed.len == 0);
     map_free(&o->keyed);
+    arena_reset(&o->sweep.arena);
     free(o);
 }
 

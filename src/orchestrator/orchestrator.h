@@ -68,8 +68,15 @@ struct orchestrator_options {
     size_t payload_max;          /* 4,000,000 */
     size_t state_max;            /* 8,000,000 */
     size_t cache_max;            /* bytes of recent payloads kept in memory: 64 MiB */
-    struct log *log;             /* or NULL */
-    void (*wake)(void *arg);     /* from any thread: orchestrator_step has something to do */
+    /*
+     * How long a finished call is kept, and how many bytes all of them may take (0: no limit); then
+     * the oldest go, but none sooner than retention_least_ns (0: an hour) after its end: new roots
+     * are refused instead. retention_ns 0: for ever; idempotency keys too stay where they are.
+     */
+    int64_t retention_ns, retention_least_ns;
+    uint64_t retention_bytes;
+    struct log *log;         /* or NULL */
+    void (*wake)(void *arg); /* from any thread: orchestrator_step has something to do */
     void *wake_arg;
     void (*trace)(void *arg, const char *line); /* one line a transition (simulation); or NULL */
     void *trace_arg;

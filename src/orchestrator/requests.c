@@ -119,7 +119,7 @@ int request_check_admission(const struct orchestrator *o, struct error *err)
 
     if (!code && o->draining)
         code = error_set(err, CODE_UNAVAILABLE, "the orchestrator is stopping");
-    return code;
+    return code ? code : sweep_check_room(o, err);
 }
 
 int request_dispatch_specs(struct orchestrator *o, struct slice org, struct engine_spec *specs,

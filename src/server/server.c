@@ -29,6 +29,10 @@
 #define LINGER_MS      1000
 #define LINGER_STEP_MS 10
 
+/* How long finished calls are kept, and how much of them, unless told otherwise. */
+#define RETENTION_NS    (72 * 3600 * NS_PER_S)
+#define RETENTION_BYTES (UINT64_C(10) << 30)
+
 enum stage { STAGE_SERVING, STAGE_DRAINING, STAGE_CLOSING, STAGE_STOPPED };
 
 struct server {
@@ -322,6 +326,9 @@ static int start_orchestrator(struct server *s, struct error *err)
         .clock = clock_system(),
         .invoker = http_invoker_vtable(s->invoker),
         .engine = s->options.engine,
+        .retention_ns = s->options.retention_ns ? s->options.retention_ns : RETENTION_NS,
+        .retention_bytes =
+            s->options.retention_bytes ? s->options.retention_bytes : RETENTION_BYTES,
         .log = s->options.log,
         .wake = wake,
         .wake_arg = s,

@@ -35,7 +35,9 @@ struct server_options {
     size_t bridge_count;
     uint32_t grace_ms; /* what server_stop gives to runs in flight */
     struct engine_config engine;
-    struct log *log; /* or NULL */
+    int64_t retention_ns;     /* orchestrator.h; 0: 72 h */
+    uint64_t retention_bytes; /* 0: 10 GiB */
+    struct log *log;          /* or NULL */
     /* The store was loaded for the first time: calls are taken. */
     void (*ready)(void *arg, const struct server *server);
     /* What server_stop began is over; server_destroy may follow, once this has returned. */
