@@ -193,8 +193,13 @@ static void on_dispatched(void *arg, const struct net_response *response)
 
     operation->call = NULL;
     if (response->failure != NET_OK) {
+        /* The last attempt may have next to no time: what came before it tells more. */
+        if (response->failure != NET_TIMEOUT || !operation->failure.code)
+            sdk_fail(&operation->failure, failure_code(response->failure),
+                     "cannot reach the Dispatch API at %.200s: %.200s", operation->client->api_url,
+                     response->message);
         if (!is_passing(response->failure) || !dispatch_again(operation, response->unsent))
-            unreachable(operation, response);
+            sdk_operation_finish(operation);
         return;
     }
     operation->failure = (struct dispatch_failure){0};
