@@ -56,6 +56,7 @@ static void a_typed_state_grows(void **state)
     uint8_t start[] = "0123456789";
     struct orchestrator_run *run;
     wire_any *back;
+    struct got got;
 
     world_dispatch(w, "f", NULL, id);
     any.type_url = url;
@@ -83,6 +84,8 @@ static void a_typed_state_grows(void **state)
     answer_append(run, 17, "no");
     world_settle(w);
     assert_int_equal(w->run_count, 0);
+    world_get(w, id, &got);
+    assert_string_equal(got.last_error, "append_position is 17, and the state has 410 bytes");
     world_advance(w, NS_PER_S);
     run = world_take_run(w);
     assert_int_equal(run->request->poll_result->typed_coroutine_state->value.len, 410);

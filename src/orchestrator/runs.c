@@ -10,6 +10,7 @@
  * nobody. A run whose parts cannot be read or put together is retried like a failed one.
  */
 #include <assert.h>
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "orchestrator/inner.h"
@@ -65,16 +66,37 @@ static void run_free(struct run *r)
     free(r);
 }
 
+/* Of a poll that the engine will drop, as it appends to another state than there is; else NULL. */
+static struct blob *append_error(struct orchestrator *o, const struct engine_answer *answer)
+{
+    struct engine_run run;
+    struct error why;
+
+    if (!engine_run_info(o->engine, answer->call, answer->attempt, &run) ||
+        run.row.state_len == answer->append_position)
+        return NULL;
+    error_set(&why, CODE_FAILED_PRECONDITION,
+              "append_position is %" PRIu64 ", and the state has %" PRIu64 " bytes",
+              answer->append_position, run.row.state_len);
+    return answer_error(code_name(why.code), why.message);
+}
+
 /* Why a call is made again is for people to see; it is kept no longer than the cache lasts. */
 static void note_error(struct orchestrator *o, const struct engine_answer *answer)
 {
+    struct blob *error = NULL;
+
     if (answer->outcome == ENGINE_GONE)
         return;
-    if (answer->outcome == ENGINE_EXIT && status_is_temporary(answer->status) && answer->error &&
-        answer->error->len <= NOTED_ERROR_MAX)
-        cache_put(&o->cache, CACHE_ERRORS, answer->call, 0, answer->error);
+    if (answer->outcome == ENGINE_EXIT && status_is_temporary(answer->status))
+        error = blob_ref(answer->error);
+    else if (answer->append)
+        error = append_error(o, answer);
+    if (error && error->len <= NOTED_ERROR_MAX)
+        cache_put(&o->cache, CACHE_ERRORS, answer->call, 0, error);
     else
         cache_drop(&o->cache, CACHE_ERRORS, answer->call, 0);
+    blob_unref(error);
 }
 
 /* Tells the engine, if it still wants to know, and frees the run. */
