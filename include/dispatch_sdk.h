@@ -563,12 +563,16 @@ struct dispatch_client_options {
                                   default 30,000 */
     uint32_t connect_retry_ms; /* how long to go on trying to dispatch while nobody listens at the
                                   API URL (the request was surely not sent); default 5,000 */
-    uint64_t reserved_[8];
+    const char *ca_file; /* of an https API URL: a PEM file with the authorities to trust instead of
+                            the system's; default: DISPATCH_CA_FILE, if it is set */
+    uint64_t reserved_[7];
 };
 
 /* A client of the API, with a thread of its own. `options` may be NULL. The errors: "missing API
  * key: set it with the DISPATCH_API_KEY environment variable", "missing API URL: set it with the
- * DISPATCH_API_URL environment variable", "Invalid API scheme: 'ftp'". Nothing is sent yet. */
+ * DISPATCH_API_URL environment variable", "Invalid API scheme: 'ftp'", "cannot read certificate
+ * authorities from FILE: ...". Nothing is sent yet. Over https, the API's certificate has to be
+ * valid for the host of the URL; if it is not, operations end with CODE_UNAVAILABLE at once. */
 DISPATCH_SDK_API int dispatch_client_create(const struct dispatch_client_options *options,
                                             struct dispatch_client **client,
                                             struct dispatch_failure *failure);
@@ -706,6 +710,13 @@ DISPATCH_SDK_API int dispatch_endpoint_create(const struct dispatch_endpoint_opt
  * its own. Once an endpoint. CODE_UNAVAILABLE names an address that cannot be had. */
 DISPATCH_SDK_API int dispatch_endpoint_listen(struct dispatch_endpoint *endpoint, const char *addr,
                                               struct dispatch_failure *failure);
+/* The same over TLS, with HTTP/2 for whom asks for it. The PEM files (the certificate, its chain
+ * behind it; its key, without a passphrase) are read before this returns: CODE_INVALID_ARGUMENT
+ * names one that cannot be used. */
+DISPATCH_SDK_API int dispatch_endpoint_listen_tls(struct dispatch_endpoint *endpoint,
+                                                  const char *addr, const char *cert_file,
+                                                  const char *key_file,
+                                                  struct dispatch_failure *failure);
 /* The port that it listens on; 0: on none. */
 DISPATCH_SDK_API uint16_t dispatch_endpoint_port(const struct dispatch_endpoint *endpoint);
 /* Refuses new runs (the orchestrator makes them elsewhere or later), and waits for those that

@@ -45,17 +45,20 @@ post() { curl -sS -H "Authorization: Bearer $key" -H 'Content-Type: application/
     -d "$2" "$api/$1"; }
 # dispatch FUNCTION: one call of it with the text $input
 dispatch() {
-    echo "{\"calls\":[{\"endpoint\":\"http://$functions\",\"function\":\"$1\",\"input\":
+    echo "{\"calls\":[{\"endpoint\":\"$scheme://$functions\",\"function\":\"$1\",\"input\":
         {\"@type\":\"type.googleapis.com/google.protobuf.StringValue\",\"value\":\"$input\"}}]}" |
         post dispatch.sdk.v1.DispatchService/Dispatch @-
 }
 only_id() { sed -n 's/.*"dispatchIds": *\["\([0-9a-z]*\)"\].*/\1/p'; }
 wait_for() { post dispatch.v1.CallService/Wait "{\"dispatchId\":\"$1\"}"; }
-# start_endpoint: sets $functions, its address; each run is a line on descriptor 4
+# start_endpoint [CERT KEY]: sets $functions, its address, and $scheme; each run is a line on
+# descriptor 4
 start_endpoint() {
     mkfifo "$dir/runs"
-    "$endpoint" >"$dir/runs" &
+    "$endpoint" "$@" >"$dir/runs" &
     endpoint_pid=$!
     exec 4<"$dir/runs"
+    scheme=http
+    [ $# = 0 ] || scheme=https
     read -r functions <&4 || fail "the endpoint did not start"
 }

@@ -5,6 +5,8 @@
  * the function and the call's id, and, of a run that had one, its X-Request-Id. The function "hang"
  * is never answered, "hang_once" only from its second run on; "fail" ends with a PERMANENT_ERROR;
  * any other gives its input back.
+ *
+ * usage: smoke-endpoint [CERT KEY]    (both: over TLS)
  */
 #include <signal.h>
 #include <stdio.h>
@@ -70,7 +72,7 @@ static void stop(void *arg, int signum)
     net_loop_stop(arg);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     struct net_server_options options = {.host = "127.0.0.1", .handle = handle, .gone = gone};
     struct net_server *server;
@@ -81,6 +83,10 @@ int main(void)
 
     if (addr && strchr(addr, ':'))
         options.port = (uint16_t)strtoul(strchr(addr, ':') + 1, NULL, 10);
+    if (argc == 3) {
+        options.tls_cert_file = argv[1];
+        options.tls_key_file = argv[2];
+    }
     setvbuf(stdout, NULL, _IOLBF, 0);
     signal(SIGPIPE, SIG_IGN);
     if (net_loop_create(&loop, &err) || net_server_create(&server, loop, &options, &err)) {

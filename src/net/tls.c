@@ -49,7 +49,7 @@ static int no_passphrase(char *to, int size, int writing, void *arg)
     (void)size;
     (void)writing;
     (void)arg;
-    return -1;
+    return 0;
 }
 
 /* HTTP/2, if the client offers it; else HTTP/1.1; else nothing is agreed on, which is fine. */

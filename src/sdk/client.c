@@ -81,12 +81,23 @@ static void *run_loop(void *arg)
     return NULL;
 }
 
-static int start(struct dispatch_client *client, struct dispatch_failure *failure)
+/* NULL: the system's authorities. */
+static const char *choose_ca_file(const char *ca_file)
+{
+    if (!ca_file)
+        ca_file = getenv("DISPATCH_CA_FILE");
+    return ca_file && *ca_file ? ca_file : NULL;
+}
+
+static int start(struct dispatch_client *client, const char *ca_file,
+                 struct dispatch_failure *failure)
 {
     struct net_client_options options = {0};
     struct error err = {0};
     uint64_t seed;
 
+    if (slice_eq_str(client->url.scheme, "https"))
+        options.ca_file = ca_file;
     rand_system(&seed, sizeof seed);
     rand_seed(&client->rand, seed);
     if (client->wake < 0)
@@ -123,7 +134,7 @@ int dispatch_client_create(const struct dispatch_client_options *options,
     if (!rc)
         rc = set_url(made, options->api_url, failure);
     if (!rc)
-        rc = start(made, failure);
+        rc = start(made, choose_ca_file(options->ca_file), failure);
     if (rc)
         dispatch_client_destroy(made);
     else

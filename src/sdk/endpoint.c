@@ -98,16 +98,37 @@ int dispatch_endpoint_create(const struct dispatch_endpoint_options *options,
     return 0;
 }
 
-int dispatch_endpoint_listen(struct dispatch_endpoint *endpoint, const char *addr,
-                             struct dispatch_failure *failure)
+static int listen_as(struct dispatch_endpoint *endpoint, const struct sdk_listen_options *options,
+                     struct dispatch_failure *failure)
 {
     struct error err = {0};
 
     if (endpoint->listener)
         return sdk_fail(failure, CODE_FAILED_PRECONDITION, "the endpoint listens already");
-    if (sdk_listener_create(endpoint, sdk_endpoint_addr(addr), &endpoint->listener, &err))
+    if (sdk_listener_create(endpoint, options, &endpoint->listener, &err))
         return sdk_fail_from(failure, &err);
     return 0;
+}
+
+int dispatch_endpoint_listen(struct dispatch_endpoint *endpoint, const char *addr,
+                             struct dispatch_failure *failure)
+{
+    struct sdk_listen_options options = {.addr = sdk_endpoint_addr(addr)};
+
+    return listen_as(endpoint, &options, failure);
+}
+
+int dispatch_endpoint_listen_tls(struct dispatch_endpoint *endpoint, const char *addr,
+                                 const char *cert_file, const char *key_file,
+                                 struct dispatch_failure *failure)
+{
+    struct sdk_listen_options options = {
+        .addr = sdk_endpoint_addr(addr), .cert_file = cert_file, .key_file = key_file};
+
+    if (!cert_file || !key_file)
+        return sdk_fail(failure, CODE_INVALID_ARGUMENT,
+                        "TLS needs both a certificate file and a key file");
+    return listen_as(endpoint, &options, failure);
 }
 
 uint16_t dispatch_endpoint_port(const struct dispatch_endpoint *endpoint)

@@ -10,9 +10,16 @@
 
 struct sdk_listener;
 
+/* Where an endpoint listens. */
+struct sdk_listen_options {
+    const char *addr;                 /* "HOST:PORT" */
+    const char *cert_file, *key_file; /* PEM; NULL: in clear text */
+};
+
 /* Binds before it returns; CODE_UNAVAILABLE names an address that cannot be had. */
-int sdk_listener_create(struct dispatch_endpoint *endpoint, const char *addr,
-                        struct sdk_listener **listener, struct error *err);
+int sdk_listener_create(struct dispatch_endpoint *endpoint,
+                        const struct sdk_listen_options *options, struct sdk_listener **listener,
+                        struct error *err);
 uint16_t sdk_listener_port(const struct sdk_listener *listener);
 /* Accepts no more connections. */
 void sdk_listener_close(struct sdk_listener *listener);

@@ -246,17 +246,20 @@ static void free_listener(struct sdk_listener *listener)
     free(listener);
 }
 
-static int start(struct sdk_listener *listener, const char *addr, struct error *err)
+static int start(struct sdk_listener *listener, const struct sdk_listen_options *where,
+                 struct error *err)
 {
     struct net_server_options options = {
         .max_body = SDK_BODY_MAX + 4000000, /* past it, whoever sends it is cut off */
-        .advertise_h2c = true,
+        .tls_cert_file = where->cert_file,
+        .tls_key_file = where->key_file,
+        .advertise_h2c = !where->cert_file,
         .handle = on_request,
         .gone = on_gone,
         .arg = listener,
     };
     char host[256];
-    int rc = net_address_parse(addr, host, &options.port, err);
+    int rc = net_address_parse(where->addr, host, &options.port, err);
 
     if (rc)
         return rc;
@@ -279,8 +282,9 @@ static int start(struct sdk_listener *listener, const char *addr, struct error *
     return 0;
 }
 
-int sdk_listener_create(struct dispatch_endpoint *endpoint, const char *addr,
-                        struct sdk_listener **listener, struct error *err)
+int sdk_listener_create(struct dispatch_endpoint *endpoint,
+                        const struct sdk_listen_options *options, struct sdk_listener **listener,
+                        struct error *err)
 {
     struct sdk_listener *made = calloc(1, sizeof *made);
     pthread_condattr_t monotonic;
@@ -296,7 +300,7 @@ int sdk_listener_create(struct dispatch_endpoint *endpoint, const char *addr,
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&made->flushed, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    rc = start(made, addr, err);
+    rc = start(made, options, err);
     if (rc)
         free_listener(made);
     else

@@ -118,6 +118,25 @@ static void test_address_in_use(void **state)
     dispatch_endpoint_destroy(second);
 }
 
+static void test_no_certificate(void **state)
+{
+    const char *none = "/nonexistent/cert.pem";
+    struct dispatch_endpoint *endpoint = NULL;
+    struct dispatch_failure failure = {0};
+
+    (void)state;
+    assert_int_equal(dispatch_endpoint_create(NULL, &endpoint, NULL), 0);
+    assert_int_equal(dispatch_endpoint_listen_tls(endpoint, "127.0.0.1:0", none, NULL, &failure),
+                     DISPATCH_CODE_INVALID_ARGUMENT);
+    assert_non_null(strstr(failure.message, "needs both"));
+    assert_int_equal(dispatch_endpoint_listen_tls(endpoint, "127.0.0.1:0", none, none, &failure),
+                     DISPATCH_CODE_INVALID_ARGUMENT);
+    assert_non_null(strstr(failure.message, "/nonexistent/cert.pem: No such file"));
+    assert_int_equal(dispatch_endpoint_port(endpoint), 0);
+    assert_int_equal(dispatch_endpoint_listen(endpoint, "127.0.0.1:0", NULL), 0);
+    dispatch_endpoint_destroy(endpoint);
+}
+
 /* --- dispatch_run ------------------------------------------------------------------------------
  */
 
@@ -259,7 +278,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refusals),       cmocka_unit_test(test_run_over_http),
         cmocka_unit_test(test_address_in_use), cmocka_unit_test(test_dispatch_run),
-        cmocka_unit_test(test_configuration),
+        cmocka_unit_test(test_configuration),  cmocka_unit_test(test_no_certificate),
     };
 
     unsetenv("DISPATCH_STORE");

@@ -168,6 +168,32 @@ static void test_client_errors(void **state)
     client_refused(NULL, NULL, no_url);
 }
 
+/* Authorities matter to https only; an empty variable is none. */
+static void test_client_authorities(void **state)
+{
+    struct dispatch_client_options options = {.api_key = "k", .api_url = "https://x"};
+    struct dispatch_client *client = NULL;
+    struct dispatch_failure failure = {0};
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        options.ca_file = i == 0 ? "/nonexistent/ca.pem" : NULL;
+        setenv("DISPATCH_CA_FILE", i == 0 ? "" : "/nonexistent/ca.pem", 1);
+        assert_int_equal(dispatch_client_create(&options, &client, &failure),
+                         DISPATCH_CODE_INVALID_ARGUMENT);
+        assert_non_null(strstr(failure.message, "authorities from /nonexistent/ca.pem: No such"));
+        assert_null(client);
+    }
+    options.api_url = "http://x";
+    assert_int_equal(dispatch_client_create(&options, &client, NULL), 0);
+    dispatch_client_destroy(client);
+    options.api_url = "https://x";
+    setenv("DISPATCH_CA_FILE", "", 1);
+    assert_int_equal(dispatch_client_create(&options, &client, NULL), 0);
+    dispatch_client_destroy(client);
+    unsetenv("DISPATCH_CA_FILE");
+}
+
 static void mode_is(int code, const char *message)
 {
     struct dispatch_run_options options = {0};
@@ -258,6 +284,7 @@ int main(void)
         cmocka_unit_test_setup(test_functions, clear_environment),
         cmocka_unit_test_setup(test_early, clear_environment),
         cmocka_unit_test_setup(test_client_errors, clear_environment),
+        cmocka_unit_test_setup(test_client_authorities, clear_environment),
         cmocka_unit_test_setup(test_mode, clear_environment),
         cmocka_unit_test_setup(test_endpoint_addresses, clear_environment),
         cmocka_unit_test_setup(test_batch, clear_environment),
