@@ -165,8 +165,10 @@ static void an_early_completion_lasts_a_day(void **state)
 static void early_completions_are_bounded(void **state)
 {
     struct world *w = *state;
-    char id[ID_TEXT_LEN + 1], large[1200];
+    char id[ID_TEXT_LEN + 1], large[1200], larger[5200]; /* than any payload may be */
 
+    memset(larger, 'x', sizeof larger - 1);
+    larger[sizeof larger - 1] = 0;
     memset(large, 'x', sizeof large - 1);
     large[sizeof large - 1] = 0;
     assert_int_equal(complete(w, NULL, "1", large, NULL, 0), CODE_RESOURCE_EXHAUSTED);
@@ -175,6 +177,7 @@ static void early_completions_are_bounded(void **state)
     assert_int_equal(complete(w, NULL, "3", NULL, NULL, 0), 0);
     assert_int_equal(complete(w, NULL, "4", NULL, NULL, 0), CODE_RESOURCE_EXHAUSTED);
     await(w, "2", id);
+    assert_int_equal(complete(w, id, NULL, larger, NULL, 0), CODE_INVALID_ARGUMENT);
     assert_int_equal(complete(w, NULL, "4", NULL, NULL, 0), 0);
     await(w, "5", id);
     assert_int_equal(complete(w, NULL, "5", large, NULL, 0), 0);
