@@ -91,6 +91,7 @@ void engine_destroy(struct engine *e)
     turns_free_spare(e);
     stalls_free(e);
     free(e->groups);
+    free(e->group_holes);
     records_free(e);
     targets_free(e);
     commit_free(&e->commits[0]);

@@ -23,38 +23,44 @@ static struct slice authority(struct slice endpoint)
     return slash ? slice(text, (size_t)(slash - text)) : endpoint;
 }
 
+/* Room for one more, and for the index of each to be given back. */
+static bool groups_grow(struct engine *e)
+{
+    uint32_t cap = e->groups_cap ? 2 * e->groups_cap : 16, *holes;
+    struct group **groups;
+
+    if (e->group_holes_len || e->groups_len < e->groups_cap)
+        return true;
+    groups = realloc(e->groups, cap * sizeof *groups);
+    if (!groups)
+        return false;
+    e->groups = groups;
+    holes = realloc(e->group_holes, cap * sizeof *holes);
+    if (!holes)
+        return false;
+    e->group_holes = holes;
+    e->groups_cap = cap;
+    return true;
+}
+
 static struct group *group_new(struct engine *e, struct atom *key)
 {
     struct group *g = calloc(1, sizeof *g);
-    uint32_t i = 0;
+    uint32_t i;
 
     if (!g)
         return NULL;
-    while (i < e->groups_len && e->groups[i])
-        i++;
-    if (i == e->groups_cap) {
-        uint32_t cap = e->groups_cap ? 2 * e->groups_cap : 16;
-        struct group **groups = realloc(e->groups, cap * sizeof *groups);
-
-        if (!groups) {
-            free(g);
-            return NULL;
-        }
-        e->groups = groups;
-        e->groups_cap = cap;
-    }
-    if (!map_set(&e->group_by_key, (uintptr_t)key, g)) {
+    if (!groups_grow(e) || !map_set(&e->group_by_key, (uintptr_t)key, g)) {
         free(g);
         return NULL;
     }
+    i = e->group_holes_len ? e->group_holes[--e->group_holes_len] : e->groups_len++;
     list_init(&g->runnable);
     g->key = key;
     g->index = i;
     g->window = e->config.window_start;
     g->last_decrease = INT64_MIN;
     e->groups[i] = g;
-    if (i == e->groups_len)
-        e->groups_len++;
     e->groups_used++;
     return g;
 }
@@ -98,6 +104,7 @@ static void group_free_if_idle(struct engine *e, struct group *g)
     map_remove(&e->group_by_key, (uintptr_t)g->key);
     atom_unref(&e->atoms, g->key);
     e->groups[g->index] = NULL;
+    e->group_holes[e->group_holes_len++] = g->index;
     e->groups_used--;
     free(g);
 }

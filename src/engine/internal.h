@@ -143,7 +143,8 @@ struct engine {
 
     struct group **groups; /* by index; NULL: free */
     uint32_t groups_len, groups_cap, groups_used;
-    struct map group_by_key; /* the key atom's address to struct group */
+    uint32_t *group_holes, group_holes_len; /* free indexes below groups_len */
+    struct map group_by_key;                /* the key atom's address to struct group */
     struct list runnable;
 
     struct commit commits[2];

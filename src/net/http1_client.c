@@ -217,7 +217,7 @@ static void on_end(struct net_conn *conn)
     if (m->state == HTTP1_DONE)
         complete(channel, false);
     else
-        interrupted(channel, NET_MALFORMED, "the response was cut short");
+        interrupted(channel, NET_TCP, "the connection was closed in the middle of the response");
 }
 
 static void on_broken(struct net_conn *conn, int error)

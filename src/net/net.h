@@ -138,10 +138,10 @@ void net_answer(struct net_exchange *exchange, int status, const struct net_head
 enum net_failure {
     NET_OK,
     NET_DNS, /* the name has no address */
-    NET_TCP, /* refused, reset, unreachable, closed before a response */
+    NET_TCP, /* refused, reset, unreachable, closed before the end of a response */
     NET_TLS, /* certificate or record error */
     NET_TIMEOUT,
-    NET_MALFORMED,   /* not HTTP, truncated, too large */
+    NET_MALFORMED,   /* not HTTP, too large */
     NET_UNSUPPORTED, /* HTTP that we do not speak */
     NET_TEMPORARY,   /* of ours: out of descriptors or memory */
     NET_CANCELED,
