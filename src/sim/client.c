@@ -23,7 +23,8 @@ struct slice client_org(unsigned org)
 bool client_later(const struct world *w, const struct error *error)
 {
     return error->code == CODE_UNAVAILABLE ||
-           (error->code == CODE_RESOURCE_EXHAUSTED && world_may(w, FAULT_NO_MEMORY));
+           (error->code == CODE_RESOURCE_EXHAUSTED &&
+            (world_may(w, FAULT_NO_MEMORY) || w->engine.live_max));
 }
 
 /* --- results ---------------------------------------------------------------------------------- */
@@ -162,6 +163,8 @@ static void on_refused(struct world *w, const struct sending *s, const struct er
     bool open = orchestrator_ready(w->process.o) && !w->process.stopping;
 
     trace(w, "dispatch refused: %s", code_name(error->code));
+    if (error->code == CODE_RESOURCE_EXHAUSTED && w->engine.live_max)
+        world_count(w, FAULT_FULL);
     if (error->code == CODE_ALREADY_EXISTS) {
         CHECK(w, q->key && (q->bad || q->key->requests > 1), "a refusal says why", "%s",
               error->message);
@@ -265,8 +268,12 @@ static wire_call *make_call(struct world *w, struct arena *a, const struct clien
     dispatch__sdk__v1__call__init(call);
     input_function(c->input, text);
     call->function = temp_text(w, a, text);
-    endpoint_url(input_host(c->input), text);
-    call->endpoint = temp_text(w, a, text);
+    if (input_class(c->input) == CLASS_EVENT) {
+        outside_set(w, a, call, c->input);
+    } else {
+        endpoint_url(input_host(c->input), text);
+        call->endpoint = temp_text(w, a, text);
+    }
     call->input = any_make(w, a, INPUT_TYPE, c->input);
     call->correlation_id = 99; /* to be ignored */
     if (c->expiration_ns) {
@@ -367,6 +374,7 @@ static struct batch_request *draw_request(struct world *w, struct client_key *ke
         c->request = q;
         c->input = input_make(&w->rand,
                               n < 4    ? CLASS_DOOMED
+                              : n < 7  ? CLASS_EVENT
                               : n < 12 ? CLASS_RISKY
                                        : CLASS_PLAIN,
                               draw_depth(w));

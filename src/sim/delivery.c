@@ -276,6 +276,8 @@ void delivery_check(struct world *w, const struct orchestrator_run *run, struct 
     const wire_run_request *q = run->request;
     struct record *r = check_identity(w, run);
 
+    CHECK(w, r->host != HOST_OUTSIDE, "nobody runs what is completed from outside", "call %" PRIu64,
+          r->id);
     check_turn(w, r, q);
     check_backoff(w, r);
     note_turn(r, q);
@@ -283,6 +285,8 @@ void delivery_check(struct world *w, const struct orchestrator_run *run, struct 
     d->first = q->directive_case == DISPATCH__SDK__V1__RUN_REQUEST__DIRECTIVE_INPUT;
     CHECK(w, d->first == (q->resume == 0), "only a first run has the input", "call %" PRIu64,
           r->id);
+    if (d->first)
+        outside_too_soon(w, r, d->program);
     if (d->first)
         check_first(w, r, q);
     else

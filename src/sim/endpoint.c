@@ -25,6 +25,8 @@ unsigned endpoint_host(struct world *w, struct slice endpoint)
 {
     char url[URL_MAX];
 
+    if (slice_eq_str(endpoint, "event:"))
+        return HOST_OUTSIDE;
     for (unsigned i = 0; i < HOSTS; i++) {
         endpoint_url(i, url);
         if (slice_eq_str(endpoint, url))

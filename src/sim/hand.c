@@ -164,8 +164,8 @@ static void on_restarted(void *arg, const struct error *error)
 
     if (!w->process.dead && !w->process.ending) {
         if (error && error->code == CODE_FAILED_PRECONDITION)
-            CHECK(w, l->record->done, "what is told is durable", "call %" PRIu64 " is called done",
-                  l->record->id);
+            CHECK(w, l->record->done || l->record->host == HOST_OUTSIDE, "what is told is durable",
+                  "call %" PRIu64 " is called done", l->record->id);
         else if (error)
             CHECK(w, client_later(w, error), "an acknowledged call is known",
                   "restarting call %" PRIu64 " says %s", l->record->id, error->message);
@@ -205,7 +205,8 @@ static void take_retried(struct look *l, const struct error *error,
         return;
     if (error) {
         CHECK(w,
-              client_later(w, error) || (error->code == CODE_FAILED_PRECONDITION && !l->was_done),
+              client_later(w, error) || (error->code == CODE_FAILED_PRECONDITION &&
+                                         (!l->was_done || l->record->host == HOST_OUTSIDE)),
               "a call that is done can be retried", "call %" PRIu64 ": %s", l->record->id,
               error->message);
         return;

@@ -169,8 +169,9 @@ static void print_totals(const struct totals *t, int64_t ns)
            ", cancelled %" PRIu64 "\n",
            t->dispatched, t->acknowledged, t->refused, t->ended[ENDED_OK], t->ended[ENDED_FAILED],
            t->ended[ENDED_EXPIRED], t->ended[ENDED_CANCELLED]);
-    printf("children given up %" PRIu64 ", wakes at an error %" PRIu64 "\n", t->given_up,
-           t->early_wakes);
+    printf("children given up %" PRIu64 ", wakes at an error %" PRIu64
+           ", completions from outside %" PRIu64 ", polls that waited for room %" PRIu64 "\n",
+           t->given_up, t->early_wakes, t->completions, t->stalled);
     for (int i = 0; i < FAULT_COUNT; i++)
         printf("  %-30s %" PRIu64 "\n", fault_names[i], t->faults[i]);
 }

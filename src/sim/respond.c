@@ -113,6 +113,8 @@ static void respond_tail(struct flight *f, struct arena *a, wire_run_response *r
         r->tail_at = f->world->now;
     }
     make_exit(f->world, a, response)->tail_call = make_call(f->world, a, f->delivery.program->tail);
+    if (world_once_in(f->world, 2))
+        response->exit->tail_call->priority = 0; /* the one that it has */
 }
 
 static void add_children(struct flight *f, struct arena *a, wire_poll *poll)
@@ -128,6 +130,10 @@ static void add_children(struct flight *f, struct arena *a, wire_poll *poll)
 
         poll->calls[i] = make_call(f->world, a, p->children[index]);
         poll->calls[i]->correlation_id = input_correlation(p->input) + index;
+        if (input_class(p->children[index]) == CLASS_EVENT) {
+            outside_set(f->world, a, poll->calls[i], p->children[index]);
+            continue;
+        }
         if (!(p->child_hosts >> index & 1))
             continue;
         endpoint_url(input_host(p->children[index]), url);

@@ -8,8 +8,12 @@
 
 #include "sim/script.h"
 
-static const char *const class_names[] = {
-    [CLASS_PLAIN] = "plain", [CLASS_DOOMED] = "doomed", [CLASS_RISKY] = "risky"};
+#define PRIORITY_BITS UINT64_C(12)
+
+static const char *const class_names[] = {[CLASS_PLAIN] = "plain",
+                                          [CLASS_DOOMED] = "doomed",
+                                          [CLASS_RISKY] = "risky",
+                                          [CLASS_EVENT] = "event"};
 
 enum class input_class(uint64_t input) { return (enum class)(input >> 62); }
 
@@ -51,9 +55,9 @@ int64_t input_delay_ns(uint64_t input)
 
 int32_t input_priority(uint64_t input)
 {
-    static const int32_t priorities[] = {0, 0, 0, 1, -1, 7, INT32_MAX, INT32_MIN};
+    static const int32_t priorities[] = {0, 0, INT32_MAX, -1};
 
-    return priorities[slice_hash(slice(&input, sizeof input), 9) % 8];
+    return priorities[(input & PRIORITY_BITS) >> 2];
 }
 
 void input_function(uint64_t input, char name[FUNCTION_NAME_MAX])
@@ -79,6 +83,7 @@ static enum class draw_class(struct rand *r) {
 
     return n < 5    ? CLASS_DOOMED
            : n < 11 ? CLASS_RISKY
+           : n < 16 ? CLASS_EVENT
                     : CLASS_PLAIN;
 }
 
@@ -113,6 +118,11 @@ static struct op *add_op(struct program *p, enum op_kind kind)
     return op;
 }
 
+static uint64_t input_inherit(const struct program *p, uint64_t input)
+{
+    return (input & ~PRIORITY_BITS) | (p->input & PRIORITY_BITS);
+}
+
 static void draw_wave(struct program *p, struct rand *r)
 {
     unsigned count = (unsigned)rand_below(r, 4) + 1;
@@ -132,7 +142,8 @@ static void draw_wave(struct program *p, struct rand *r)
     while (count--) {
         if (chance(r, 25))
             p->child_hosts |= 1u << p->child_count;
-        p->children[p->child_count++] = input_make(r, draw_class(r), p->depth - 1);
+        p->children[p->child_count++] =
+            input_inherit(p, input_make(r, draw_class(r), p->depth - 1));
     }
 }
 
@@ -212,7 +223,7 @@ static void draw_fate(struct program *p, struct rand *r)
     } else if (n < 20) {
         p->fate = FATE_TAIL;
         p->status = chance(r, 30) ? STATUS_TEMPORARY_ERROR : STATUS_OK;
-        p->tail = input_make(r, CLASS_PLAIN, p->depth ? p->depth - 1 : 0);
+        p->tail = input_inherit(p, input_make(r, CLASS_PLAIN, p->depth ? p->depth - 1 : 0));
     } else {
         p->fate = FATE_OK;
     }
@@ -232,6 +243,18 @@ static void bound_tails(struct program *p)
     }
 }
 
+/* No function: what it will be completed with. */
+static void draw_event(struct program *p, struct rand *r)
+{
+    bool fails = chance(r, 25);
+
+    p->with_sum = false;
+    p->with_output = !chance(r, 20);
+    p->fate = fails ? FATE_FAIL : FATE_OK;
+    p->with_error = fails;
+    p->status = !fails ? STATUS_OK : chance(r, 50) ? STATUS_NOT_FOUND : STATUS_PERMANENT_ERROR;
+}
+
 void program_make(struct program *p, uint64_t input)
 {
     struct rand r;
@@ -242,6 +265,10 @@ void program_make(struct program *p, uint64_t input)
     p->value = (int64_t)rand_below(&r, 1000000);
     p->typed_state = chance(&r, 50);
     p->appends = chance(&r, 50);
+    if (p->class == CLASS_EVENT) {
+        draw_event(p, &r);
+        return;
+    }
     draw_ops(p, &r);
     draw_failures(p, &r);
     draw_fate(p, &r);
@@ -262,7 +289,8 @@ int64_t child_worth(const struct program *p, unsigned child, const struct outcom
 {
     if (p->dropped >> child & 1)
         return 0;
-    if (input_class(p->children[child]) == CLASS_RISKY)
+    if (input_class(p->children[child]) == CLASS_RISKY ||
+        input_class(p->children[child]) == CLASS_EVENT)
         return 7;
     return (int64_t)o->status * 1000000007 + (o->has_output ? 3 * o->value : 1);
 }

@@ -25,6 +25,7 @@ enum class {
     CLASS_PLAIN,
     CLASS_DOOMED, /* always fails for a passing reason and expires soon: always ends as expired */
     CLASS_RISKY,  /* expires soon: may or may not make it; its caller does not count its value */
+    CLASS_EVENT,  /* completed from outside; whether its key is free its caller cannot know */
     CLASS_COUNT,
 };
 
@@ -91,6 +92,7 @@ uint64_t input_make(struct rand *r, enum class class, unsigned depth);
 int64_t input_expiration_ns(uint64_t input);
 /* How long after it was made a call of that input may start; 0: at once. */
 int64_t input_delay_ns(uint64_t input);
+/* A tree has one priority: who polls and polls would else starve the calls that he waits for. */
 int32_t input_priority(uint64_t input);
 /* "f2_plain"; NUL-terminated. */
 #define FUNCTION_NAME_MAX 32

@@ -48,6 +48,8 @@ const char *const fault_names[FAULT_COUNT] = {
     [FAULT_ASKED_AGAIN] = "keyed request sent again",
     [FAULT_KEY_TAKEN] = "another body under a key",
     [FAULT_MISPLACED] = "append where none can be",
+    [FAULT_EARLY_COMPLETION] = "completion before its call",
+    [FAULT_FULL] = "memory full",
     [FAULT_GARBAGE] = "garbage answer",
 };
 
@@ -122,6 +124,7 @@ static void world_init(struct world *w, const struct history *h)
     w->engine.results_bytes_max = world_once_in(w, 3) ? rand_below(&w->rand, 200) + 1 : 0;
     w->engine.calls_max = world_once_in(w, 5) ? BATCH_CALLS : 0;
     w->engine.outstanding_max = world_once_in(w, 5) ? CHILDREN_MAX : 0;
+    w->engine.live_max = world_once_in(w, 4) ? 10 + (uint32_t)rand_below(&w->rand, 40) : 0;
     w->cache_max = world_once_in(w, 3) ? 1 + rand_below(&w->rand, 2000) : 0;
     disk_create(w);
     endpoint_init(w);
@@ -219,6 +222,10 @@ static void run_until_rest(struct world *w)
               "long after the last fault %" PRIu64 " calls are live, %" PRIu64 " clients wait",
               w->live, w->untold);
     }
+    /* Completions that came too soon for any call are kept a day. */
+    while (outside_any_early(w) && w->process.step_at != TIME_NEVER)
+        world_step(w);
+    CHECK(w, !outside_any_early(w), "what nobody needs is removed", "a completion is kept");
     CHECK(w, w->process.o && w->process.step_at == TIME_NEVER, "an idle engine asks for no wake-up",
           "all is done, and it wants to be woken in %" PRId64 " ns", w->process.step_at - w->now);
     ledger_compare(w, true);
@@ -240,6 +247,8 @@ static void add_totals(struct totals *to, const struct totals *from)
         to->ended[i] += from->ended[i];
     to->given_up += from->given_up;
     to->early_wakes += from->early_wakes;
+    to->completions += from->completions;
+    to->stalled += from->stalled;
 }
 
 uint64_t world_run(const struct history *h, struct totals *totals)

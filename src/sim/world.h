@@ -14,6 +14,7 @@
  *   respond.c   what endpoints say, garbage too
  *   delivery.c  what must hold of each run that is delivered
  *   client.c    who dispatches, and waits for what came of it
+ *   outside.c   who completes calls from outside
  *   hand.c      who looks at calls, cancels, restarts and retries them
  *   faults.c    what goes wrong, and when
  *   script.c    what functions do;  model.c  what must come of it
@@ -37,6 +38,7 @@
 
 #define PARTITION         0
 #define HOSTS             4
+#define HOST_OUTSIDE      HOSTS /* that of calls which are completed from outside */
 #define ORGS              2
 #define BATCH_CALLS       8
 #define PAYLOAD_BYTES_MAX 4000 /* what may be as large, here */
@@ -81,10 +83,12 @@ enum fault {
     FAULT_CANCEL,
     FAULT_RESTART,
     FAULT_RETRY,
-    FAULT_ASKED_AGAIN, /* a request with its idempotency key, once more */
-    FAULT_KEY_TAKEN,   /* another one under the same key */
-    FAULT_MISPLACED,   /* a state that is to be appended elsewhere than at the end */
-    FAULT_GARBAGE,     /* an answer that no endpoint should give */
+    FAULT_ASKED_AGAIN,      /* a request with its idempotency key, once more */
+    FAULT_KEY_TAKEN,        /* another one under the same key */
+    FAULT_MISPLACED,        /* a state that is to be appended elsewhere than at the end */
+    FAULT_GARBAGE,          /* an answer that no endpoint should give */
+    FAULT_EARLY_COMPLETION, /* before its call is made */
+    FAULT_FULL,             /* a request or a poll that finds memory full */
     FAULT_COUNT,
 };
 
@@ -94,7 +98,7 @@ struct totals {
     uint64_t histories, steps, simulated_ns, commits, runs, dispatched, acknowledged, refused;
     uint64_t faults[FAULT_COUNT];
     uint64_t ended[ENDED_COUNT];
-    uint64_t given_up, early_wakes;
+    uint64_t given_up, early_wakes, completions, stalled;
 };
 
 extern const char *const fault_names[FAULT_COUNT];
@@ -166,6 +170,8 @@ struct record {
         given_up_resume;      /* children, by the poll that said so */
     uint32_t tail_generation; /* that a tail call was answered in, first at tail_at */
     int64_t tail_at;
+    bool stalled, ever_stalled; /* its poll waits for room; did so once */
+    bool key_taken;
     bool suspended; /* as the trace says; false: unknown */
     bool to_look_at;
     struct record *look_next; /* list of those whose waking is to be looked at */
@@ -281,6 +287,7 @@ struct world {
     unsigned to_dispatch; /* requests still to be made */
     struct batch_request *requests;
     struct client_key *keys;
+    struct outside *outside;
     uint64_t untold; /* acknowledged calls whose client has no result yet */
 
     uint64_t hash;
@@ -374,6 +381,8 @@ unsigned endpoint_in_flight(const struct world *w, unsigned org, unsigned host);
 /* Which host an input names, where it names one. */
 static inline unsigned input_host(uint64_t input)
 {
+    if (input_class(input) == CLASS_EVENT)
+        return HOST_OUTSIDE;
     return (unsigned)(input >> 8) % HOSTS;
 }
 
@@ -416,6 +425,18 @@ void client_check_info(struct world *w, const struct record *r, const Dispatch__
                        const char *who);
 /* A request of one call that is acknowledged with this id; the client waits for it from now on. */
 void client_adopt(struct world *w, unsigned org, const char *id);
+
+/* --- outside.c */
+
+/* A row of TABLE_KEY. */
+void outside_take(struct world *w, const struct batch_op *op);
+/* Of a call to event: that is new; plans its completion. */
+void outside_judge_new(struct world *w, struct record *r);
+void outside_plan(struct world *w, struct record *r);
+/* Perhaps completes a call that this one is going to make. */
+void outside_too_soon(struct world *w, const struct record *r, const struct program *p);
+bool outside_any_early(const struct world *w);
+void outside_set(struct world *w, struct arena *a, wire_call *call, uint64_t input);
 
 /* --- hand.c */
 
