@@ -64,6 +64,11 @@ void commit_accept(struct engine *e, void *token)
     e->open->accepted[e->open->accepted_len++] = token;
 }
 
+void engine_await(struct engine *e, void *token)
+{
+    commit_accept(e, token);
+}
+
 void call_dirty(struct engine *e, struct call *c)
 {
     if (c->dirty)

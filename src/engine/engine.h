@@ -194,6 +194,9 @@ struct engine_completion {
 int engine_complete(struct engine *engine, int64_t now, const struct engine_completion *completion,
                     void *token, struct error *err);
 
+/* An ENGINE_ACCEPTED with `token` comes once all that was decided so far is durable. */
+void engine_await(struct engine *engine, void *token);
+
 /* Does what is due by now. */
 void engine_tick(struct engine *engine, int64_t now);
 /* When engine_tick has something to do next; TIME_NEVER: an idle engine asks for no wake-up. */

@@ -170,18 +170,35 @@ static int pack_part(const struct orchestrator *o, const ProtobufCMessage *messa
     return *blob ? CODE_OK : error_memory(err);
 }
 
+/* Who hears that a call is completed stops trying, so that must be durable first. */
+static int refuse_durably(struct orchestrator *o, struct pending *p, const struct error *why,
+                          struct error *err)
+{
+    p->refusal = malloc(sizeof *p->refusal);
+    if (!p->refusal)
+        return error_memory(err);
+    *p->refusal = *why;
+    engine_await(o->engine, p);
+    return CODE_OK;
+}
+
 static int complete(struct orchestrator *o, const struct engine_completion *x,
                     orchestrator_cancelled *done, void *arg, struct error *err)
 {
     struct pending *p = calloc(1, sizeof *p);
+    struct error why = {0};
     int code;
 
     if (!p)
         return error_memory(err);
     p->cancelled = done;
     p->arg = arg;
-    code = engine_complete(o->engine, clock_now(o->options.clock), x, p, err);
+    code = engine_complete(o->engine, clock_now(o->options.clock), x, p, &why);
     o->dirty = true;
+    if (code == CODE_FAILED_PRECONDITION)
+        code = refuse_durably(o, p, &why, err);
+    else if (code)
+        error_set(err, code, "%s", why.message);
     if (code)
         free(p);
     else

@@ -3,6 +3,7 @@
  */
 #include "orchestrator/testing.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define DAY_NS (24 * 3600 * NS_PER_S)
@@ -341,6 +342,44 @@ static void a_lost_commit_takes_no_key(void **state)
     world_expect(w, id, STATUS_OK, "yes");
 }
 
+static void start_completing(struct world *w, const char *key, struct reply *reply)
+{
+    Dispatch__V1__CompleteRequest request = DISPATCH__V1__COMPLETE_REQUEST__INIT;
+    char copy[16];
+
+    snprintf(copy, sizeof copy, "%s", key);
+    request.key = copy;
+    *reply = (struct reply){0};
+    orchestrator_complete(w->o, slice_str(TEST_ORG), &request, reply_cancelled, reply);
+}
+
+/* Who is told that it is completed already may forget about it. */
+static void a_refusal_rests_on_what_is_durable(void **state)
+{
+    static const char *const keys[] = {"made", "early"};
+    struct world *w = *state;
+    struct reply first, second;
+    char id[ID_TEXT_LEN + 1];
+
+    await(w, "made", id);
+    for (size_t i = 0; i < 2; i++) {
+        w->faults.fail_commit_in = 1;
+        start_completing(w, keys[i], &first);
+        start_completing(w, keys[i], &second);
+        world_settle(w);
+        assert_int_equal(first.count, 1);
+        assert_int_equal(first.error.code, CODE_UNAVAILABLE);
+        assert_int_equal(second.count, 1);
+        assert_int_equal(second.error.code, CODE_UNAVAILABLE);
+        world_advance(w, 60 * NS_PER_S);
+        start_completing(w, keys[i], &first);
+        start_completing(w, keys[i], &second);
+        world_settle(w);
+        assert_int_equal(first.error.code, CODE_OK);
+        assert_int_equal(second.error.code, CODE_FAILED_PRECONDITION);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -356,6 +395,7 @@ int main(void)
         TEST(what_makes_no_sense_is_refused),
         TEST(keys_are_bounded),
         TEST(a_lost_commit_takes_no_key),
+        TEST(a_refusal_rests_on_what_is_durable),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -188,7 +188,8 @@ void fetch_start(struct orchestrator *o, const struct engine_effect *effect);
 struct pending {
     struct list link;
     orchestrator_dispatched *dispatched; /* either this, */
-    orchestrator_cancelled *cancelled;   /* or this */
+    orchestrator_cancelled *cancelled;   /* or this, */
+    struct error *refusal;               /* with this error, unless NULL */
     void *arg;
     uint64_t first;
     size_t count;

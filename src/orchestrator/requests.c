@@ -92,7 +92,8 @@ void request_accepted(struct orchestrator *o, void *token)
     if (p->dispatched)
         request_answer_ids(o, p->first, p->count, p->dispatched, p->arg);
     else
-        p->cancelled(p->arg, NULL);
+        p->cancelled(p->arg, p->refusal);
+    free(p->refusal);
     free(p);
 }
 
@@ -109,6 +110,7 @@ void request_fail_pending(struct orchestrator *o, const struct error *error)
             p->dispatched(p->arg, error, NULL);
         else
             p->cancelled(p->arg, error);
+        free(p->refusal);
         free(p);
     }
 }
