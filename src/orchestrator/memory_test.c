@@ -152,6 +152,98 @@ static void several_may_fail_in_a_row(void **state)
     assert_true(n > 50);
 }
 
+/* Dispatches a call to event: under an idempotency key until it is acknowledged. */
+static void persist_event(struct world *w, char id[ID_TEXT_LEN + 1])
+{
+    wire_dispatch_request request = DISPATCH__SDK__V1__DISPATCH_REQUEST__INIT;
+    wire_call call = DISPATCH__SDK__V1__CALL__INIT, *calls[] = {&call};
+    char function[] = "f", endpoint[] = "event:", key[] = "k";
+    struct reply reply;
+
+    call.function = function;
+    call.endpoint = endpoint;
+    call.key = key;
+    request.calls = calls;
+    request.n_calls = 1;
+    do {
+        reopen(w);
+        reply = (struct reply){0};
+        testing_armed = testing_refusing;
+        orchestrator_dispatch_keyed(w->o, slice_str(TEST_ORG), slice_str("once"), &request,
+                                    reply_dispatched, &reply);
+        testing_armed = false;
+        world_settle(w);
+        assert_int_equal(reply.count, 1);
+        assert_true(!reply.error.code || passing(reply.error.code));
+    } while (reply.error.code);
+    memcpy(id, reply.ids[0], ID_TEXT_LEN + 1);
+}
+
+/* By its key, until it is so: also when an answer to that was lost. */
+static void complete_event(struct world *w)
+{
+    Dispatch__V1__CompleteRequest request = DISPATCH__V1__COMPLETE_REQUEST__INIT;
+    char key[] = "k";
+    struct reply reply;
+
+    request.key = key;
+    do {
+        reopen(w);
+        reply = (struct reply){0};
+        testing_armed = testing_refusing;
+        orchestrator_complete(w->o, slice_str(TEST_ORG), &request, reply_cancelled, &reply);
+        testing_armed = false;
+        world_settle(w);
+        assert_int_equal(reply.count, 1);
+    } while (passing(reply.error.code));
+    assert_true(!reply.error.code || reply.error.code == CODE_FAILED_PRECONDITION);
+}
+
+/* A call that is completed from outside, and removed in the end. */
+static bool event_history(int nth, bool early)
+{
+    struct world *w = calloc(1, sizeof *w);
+    char id[ID_TEXT_LEN + 1];
+    struct got got;
+    bool none;
+
+    assert_non_null(w);
+    w->options.retention_ns = 24 * 3600 * NS_PER_S;
+    world_init(w);
+    allocation = nth;
+    burst = 1;
+    testing_refusing = true;
+    if (early)
+        complete_event(w);
+    persist_event(w, id);
+    if (!early)
+        complete_event(w);
+    none = allocation > 0;
+    testing_refusing = false;
+    reopen(w);
+    world_expect(w, id, STATUS_OK, "");
+    for (int i = 0; i < 3; i++)
+        world_advance(w, 25 * 3600 * NS_PER_S);
+    world_get(w, id, &got);
+    assert_int_equal(got.error.code, CODE_NOT_FOUND);
+    world_free(w);
+    free(w);
+    return none;
+}
+
+static void events_and_keys_survive_too(void **state)
+{
+    int n = 1;
+
+    (void)state;
+    while (!event_history(n, false))
+        n++;
+    assert_true(n > 10);
+    for (n = 1; !event_history(n, true);)
+        n++;
+    assert_true(n > 10);
+}
+
 static void a_creation_that_fails_leaves_nothing(void **state)
 {
     struct world *w = calloc(1, sizeof *w);
@@ -183,6 +275,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_allocation_may_fail),
+        cmocka_unit_test(events_and_keys_survive_too),
         cmocka_unit_test(a_creation_that_fails_leaves_nothing),
         cmocka_unit_test(several_may_fail_in_a_row),
     };
