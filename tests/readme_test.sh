@@ -29,11 +29,11 @@ awk '/^```c$/ {on = 1; next} /^```$/ {on = 0} on' "$source/README.md" >"$dir/hel
 # is started by this script in the way the README says, as it must be told where to announce itself.
 mkfifo "$dir/ready"
 start=$(grep '^\$ build/dispatch server' "$source/README.md" | sed 's/^\$ //; s/&$//')
-[ "$start" = "build/dispatch server --insecure --store memory: 2>server.log " ] ||
+[ "$start" = "build/dispatch server --insecure --store sqlite:calls.db 2>server.log " ] ||
     { echo "the README starts the server in another way: $start"; exit 1; }
 (
     cd "$dir"
-    exec build/dispatch server --insecure --store memory: --listen 127.0.0.1:0 --ready-fd 3 \
+    exec build/dispatch server --insecure --store sqlite:calls.db --listen 127.0.0.1:0 --ready-fd 3 \
         2>server.log 3>ready
 ) &
 echo $! >"$dir/pid"
@@ -51,11 +51,11 @@ awk -v dir="$dir" -v address="$address" '
     {print >(dir "/" n ".expected")}
     END {print n >(dir "/count")}' "$source/README.md"
 count=$(cat "$dir/count")
-[ "$count" -ge 4 ] || { echo "the README has $count commands only"; exit 1; }
+[ "$count" -ge 5 ] || { echo "the README has $count commands only"; exit 1; }
 
 ids() { awk 1 "$1" | sed 's/"[0-9a-z]\{25\}"/ID/g'; } # awk ends the last line
 cd "$dir"
-export CC="${CC-cc}"
+export XDG_STATE_HOME="$dir/state"
 n=0
 while [ $n -lt "$count" ]; do
     n=$((n + 1))
