@@ -33,8 +33,8 @@ start=$(grep '^\$ build/dispatch server' "$source/README.md" | sed 's/^\$ //; s/
     { echo "the README starts the server in another way: $start"; exit 1; }
 (
     cd "$dir"
-    exec build/dispatch server --insecure --store sqlite:calls.db --listen 127.0.0.1:0 --ready-fd 3 \
-        2>server.log 3>ready
+    exec build/dispatch server --insecure --store sqlite:calls.db --listen 127.0.0.1:0 \
+        --ready-fd 3 2>server.log 3>ready
 ) &
 echo $! >"$dir/pid"
 read -r address <"$dir/ready" || { echo "the server did not start"; exit 1; }
