@@ -113,6 +113,7 @@ connections=$("$app")
 refused 'certificate cannot be verified' "DISPATCH_CA_FILE=$dir/other.pem"
 refused "authorities from $dir/none: No such file" "DISPATCH_CA_FILE=$dir/none"
 refused 'certificate cannot be verified' DISPATCH_CA_FILE=
+env DISPATCH_CA_FILE= SSL_CERT_FILE="$dir/ca.pem" "$app" >"$dir/out" || fail 'SSL_CERT_FILE'
 refused 'IP address mismatch' "DISPATCH_API_URL=https://127.0.0.1:${address##*:}"
 kill -TERM "$server_pid"
 stopped 0
