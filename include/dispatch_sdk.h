@@ -324,7 +324,8 @@ typedef struct dispatch_result dispatch_function(struct dispatch_ctx *ctx,
 DISPATCH_SDK_API struct dispatch_result dispatch_ok(struct dispatch_value output);
 
 /* The function failed: `status` tells the orchestrator whether to try again (TEMPORARY_ERROR) or
- * not (PERMANENT_ERROR); `type` and the formatted message are copied into the run's memory. */
+ * not (PERMANENT_ERROR); UNSPECIFIED takes what dispatch_register_error_type says of the type, else
+ * TEMPORARY_ERROR. `type` and the formatted message are copied into the run's memory. */
 DISPATCH_SDK_API struct dispatch_result dispatch_fail(struct dispatch_ctx *ctx,
                                                       enum dispatch_status status, const char *type,
                                                       const char *format, ...)
@@ -357,6 +358,205 @@ DISPATCH_SDK_API char *dispatch_printf(struct dispatch_ctx *ctx, const char *for
 
 /* The input of the run, with the ids and times of the call. Lives as long as ctx. */
 DISPATCH_SDK_API const struct dispatch_input *dispatch_ctx_input(struct dispatch_ctx *ctx);
+
+/* --- coroutines ------------------------------------------------------------------------------ */
+
+/*
+ * A function may wait in its middle, for calls, for local coroutines, for time: it awaits. While it
+ * waits it takes no thread; it is resumed in any process of the application, after any crash, where
+ * it stood. It is plain C all the same, with loops and calls of other functions that await:
+ *
+ *     static struct dispatch_result order(struct dispatch_ctx *ctx, struct dispatch_value input)
+ *     {
+ *         struct dispatch_result paid = dispatch_call(ctx, "charge", input);
+ *
+ *         if (paid.error)
+ *             return paid;
+ *         dispatch_sleep(ctx, 3600 * 1000);
+ *         return dispatch_call(ctx, "ship", input);
+ *     }
+ *
+ * How that works. The results that were delivered to a function are kept in its journal, which is
+ * the state that its call has at the orchestrator. In the process where it waited, its stack is
+ * usually still there and goes on. Otherwise the function is run again from its top, and each await
+ * gives at once what the journal says, until it stands where it stood: it is replayed. Hence:
+ *
+ * - What a function does between its awaits happens again in a replay. Effects go into functions
+ *   that it calls, or into dispatch_step.
+ * - It makes the same awaits each time, given the same results: it must not decide by the clock, by
+ *   chance, by the environment or by what a file says, but with dispatch_now, dispatch_random and
+ *   steps. Code that awaits something else than the journal has is found out: see
+ *   dispatch_on_divergence and dispatch_patched.
+ * - Across an await nothing survives but its stack, memory of the run (dispatch_alloc) and what
+ *   dispatch_defer gives back: no lock, no unregistered malloc, FILE or descriptor, no pointer into
+ *   thread-local storage (errno's address included).
+ *
+ * Awaits that cannot be made (in a primitive function, in a step, in a handler of dispatch_defer)
+ * give an error of type "Misuse".
+ */
+struct dispatch_task;
+
+#ifdef __cplusplus /* a function with the name of a struct is fine in C */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
+#endif
+/*
+ * Calls a function of this or another application, and waits for its result. Its error is final,
+ * its own retries being over; returned on unchanged it ends this call, with the same status if that
+ * is none that is tried again, else PERMANENT_ERROR. The status that the error came with stands in
+ * error->status. The result lives as long as the run. With a NULL ctx, that is outside a function:
+ * dispatches the call through the default registry's client, waits, and gives a result for
+ * dispatch_result_free.
+ */
+DISPATCH_SDK_API struct dispatch_result
+dispatch_call(struct dispatch_ctx *ctx, const char *function, struct dispatch_value input);
+#ifdef __cplusplus
+#pragma GCC diagnostic pop
+#endif
+/* The same with a call's other fields. */
+DISPATCH_SDK_API struct dispatch_result dispatch_call_with(struct dispatch_ctx *ctx,
+                                                           const struct dispatch_call *call);
+
+/*
+ * Begin something without waiting for it: a call; a local coroutine, that is, a function of this
+ * program that runs on a stack of its own while others wait, one at a time; a timer. The task lives
+ * as long as the run. All that is begun before the function next waits leaves together. A task that
+ * nobody awaits goes on: a call to its own end, a local coroutine as long as this run has not
+ * ended.
+ */
+DISPATCH_SDK_API struct dispatch_task *
+dispatch_start(struct dispatch_ctx *ctx, const char *function, struct dispatch_value input);
+DISPATCH_SDK_API struct dispatch_task *dispatch_start_with(struct dispatch_ctx *ctx,
+                                                           const struct dispatch_call *call);
+DISPATCH_SDK_API struct dispatch_task *
+dispatch_spawn(struct dispatch_ctx *ctx, dispatch_function *function, struct dispatch_value input);
+/* Done, with null, when that time has passed. */
+DISPATCH_SDK_API struct dispatch_task *dispatch_timer(struct dispatch_ctx *ctx, int64_t ms);
+
+/* Waits for one task. Tasks may be awaited several times. */
+DISPATCH_SDK_API struct dispatch_result dispatch_await(struct dispatch_ctx *ctx,
+                                                       struct dispatch_task *task);
+
+/*
+ * Waits until all tasks are done, or one has failed: returns NULL, or the first error. results[i]
+ * (NULL: not wanted) is the result of tasks[i]; of those that are not done, which are then
+ * abandoned, it is null with status UNSPECIFIED. With no tasks there is nothing to wait for.
+ */
+DISPATCH_SDK_API const struct dispatch_error *dispatch_all(struct dispatch_ctx *ctx,
+                                                           struct dispatch_task *const *tasks,
+                                                           size_t count,
+                                                           struct dispatch_result *results);
+/* Another name of dispatch_all. */
+DISPATCH_SDK_API const struct dispatch_error *dispatch_gather(struct dispatch_ctx *ctx,
+                                                              struct dispatch_task *const *tasks,
+                                                              size_t count,
+                                                              struct dispatch_result *results);
+
+/*
+ * dispatch_any waits for the first success, dispatch_race for the first task that is done, and give
+ * its result; *winner (NULL: not wanted) is its index, SIZE_MAX if there is none. If all tasks of
+ * dispatch_any fail: the error of the one task; of several, an error of type "AnyException", whose
+ * message begins "3 coroutines failed with an exception" and has theirs (dispatch_task_result has
+ * them whole). With no tasks: null. The losers are abandoned: a local coroutine ends where it
+ * stands, a call that has not left does not, one that has left is cancelled if the orchestrator
+ * can.
+ */
+DISPATCH_SDK_API struct dispatch_result dispatch_any(struct dispatch_ctx *ctx,
+                                                     struct dispatch_task *const *tasks,
+                                                     size_t count, size_t *winner);
+DISPATCH_SDK_API struct dispatch_result dispatch_race(struct dispatch_ctx *ctx,
+                                                      struct dispatch_task *const *tasks,
+                                                      size_t count, size_t *winner);
+
+/* Gives a task up: its result is not wanted any more. A call is made nevertheless and goes on to
+ * its end, nobody waiting; a local coroutine ends where it stands. Awaiting the task later gives an
+ * error of type "Forgotten". */
+DISPATCH_SDK_API void dispatch_forget(struct dispatch_ctx *ctx, struct dispatch_task *task);
+/* The result of a task that is done, whoever waited for it; NULL: it is not. */
+DISPATCH_SDK_API const struct dispatch_result *
+dispatch_task_result(const struct dispatch_task *task);
+
+/* Waits for that long, or until that instant; woken by the orchestrator, by its clock. */
+DISPATCH_SDK_API void dispatch_sleep(struct dispatch_ctx *ctx, int64_t ms);
+DISPATCH_SDK_API void dispatch_sleep_until(struct dispatch_ctx *ctx, int64_t unix_ns);
+
+/* An effect, for dispatch_step. */
+typedef struct dispatch_result dispatch_effect(struct dispatch_ctx *ctx, void *arg);
+
+/*
+ * Runs effect(ctx, arg), here and now, and keeps its result: replays give the result and leave the
+ * effect out. dispatch_step waits until the result is durable, so that what follows may rely on it;
+ * dispatch_step_lazy goes on at once, and the result is durable with the next wait. The effect
+ * happens at least once: again, if the process dies between it and the commit of its result. If it
+ * fails with a temporary status the step does not return: the run ends with that error and is made
+ * again, from its last wait. `name` is what the journal calls it.
+ */
+DISPATCH_SDK_API struct dispatch_result dispatch_step(struct dispatch_ctx *ctx, const char *name,
+                                                      dispatch_effect *effect, void *arg);
+DISPATCH_SDK_API struct dispatch_result
+dispatch_step_lazy(struct dispatch_ctx *ctx, const char *name, dispatch_effect *effect, void *arg);
+
+/* The time, by the orchestrator's clock, and a random number: the same in each replay. */
+DISPATCH_SDK_API int64_t dispatch_now(struct dispatch_ctx *ctx);
+DISPATCH_SDK_API uint64_t dispatch_random(struct dispatch_ctx *ctx);
+
+/*
+ * Whether this call is on the new side of a change of the code: true, unless the call passed this
+ * place before the code had it. Write `if (dispatch_patched(ctx, "new tariff")) new(); else
+ * old();`, and drop the old side when no call is left on it. The first answer holds for the name
+ * until the call ends or makes a checkpoint.
+ */
+DISPATCH_SDK_API bool dispatch_patched(struct dispatch_ctx *ctx, const char *name);
+
+/*
+ * A struct that a function keeps across its checkpoints: zero at first, later as it was at the last
+ * one. Plain data without pointers. A struct that has grown since gets zeros at its end; one that
+ * has become smaller, or was written on another architecture, ends the run INCOMPATIBLE_STATE, so
+ * that the call starts over. Always the same pointer.
+ */
+DISPATCH_SDK_API void *dispatch_state(struct dispatch_ctx *ctx, size_t size);
+/*
+ * For the function to return: saves the struct of dispatch_state, forgets the journal, and enters
+ * the function again at its top, with the same input. So a loop without end stays small. It is an
+ * error (type "Outstanding", which names them) if tasks are neither done nor forgotten.
+ */
+DISPATCH_SDK_API struct dispatch_result dispatch_checkpoint(struct dispatch_ctx *ctx);
+
+/* Ends the function from any depth, of a local coroutine too, and puts another call in its place,
+ * under the same id. With a temporary status it starts after a retry delay, with DISPATCH_OK at
+ * once. A bad call ends this one with an error that says so. Does not return. */
+DISPATCH_SDK_API void dispatch_reset(struct dispatch_ctx *ctx, const struct dispatch_call *call,
+                                     enum dispatch_status status) __attribute__((noreturn));
+
+/*
+ * Calls fn(arg) when the stack of the present coroutine ends, however it ends (it returns, it is
+ * dropped to be replayed elsewhere, it lost a race, the call ends); last registered first, on any
+ * thread. For what must be given back: memory of malloc, descriptors. A handler does not await. A
+ * stack that is dropped is unwound first, so that destructors of C++ run; no await may stand in a
+ * destructor or below a noexcept function, and a catch (...) around one throws on.
+ */
+DISPATCH_SDK_API void dispatch_defer(struct dispatch_ctx *ctx, void (*fn)(void *arg), void *arg);
+
+/* How the call waits from now on, where the default does not suit; 0: the default. Resume when
+ * min_results are there (default: as many as can make a difference), give at most max_results at
+ * once (1,000, the most there can be), resume after max_wait_ms at the latest (never). */
+DISPATCH_SDK_API void dispatch_poll_limits(struct dispatch_ctx *ctx, int32_t min_results,
+                                           int32_t max_results, int64_t max_wait_ms);
+
+/* The status of errors of that type that are made with status UNSPECIFIED; the latest registration
+ * counts, for the whole process. Types that are not registered: TEMPORARY_ERROR. */
+DISPATCH_SDK_API int dispatch_register_error_type(const char *type, enum dispatch_status status,
+                                                  struct dispatch_failure *failure);
+
+/* Reports an overflow of a function's stack on stderr, with the function's name, before the process
+ * dies of it. Installs a handler for SIGSEGV and SIGBUS, which hands on everything else; so it is
+ * asked for, early in main(). */
+DISPATCH_SDK_API int dispatch_report_overflows(struct dispatch_failure *failure);
+
+/* Where in the source an await stands, for tracebacks: the macros below note it. */
+DISPATCH_SDK_API struct dispatch_ctx *dispatch_here_(struct dispatch_ctx *ctx, const char *file,
+                                                     int line, const char *function,
+                                                     const char *name);
 
 /* --- primitive functions --------------------------------------------------------------------- */
 
@@ -497,6 +697,18 @@ DISPATCH_SDK_API int dispatch_register(struct dispatch_registry *registry, const
 DISPATCH_SDK_API int dispatch_register_primitive(struct dispatch_registry *registry,
                                                  const char *name, dispatch_primitive *function,
                                                  struct dispatch_failure *failure);
+
+/* What becomes of a call whose function awaits something else than its journal says it did. */
+enum dispatch_divergence {
+    DISPATCH_DIVERGENCE_WAITS = 0,   /* tried again until code that matches runs it: a rolling
+                                        deploy heals by itself */
+    DISPATCH_DIVERGENCE_RESTARTS = 1 /* it starts over, from its input */
+};
+
+/* How a registry's functions are treated that diverged: either way the error is of type "Diverged"
+ * and names the await that the journal has and the one that was made. */
+DISPATCH_SDK_API void dispatch_on_divergence(struct dispatch_registry *registry,
+                                             enum dispatch_divergence on_divergence);
 
 /*
  * Registers a function under its own name in the default registry before main() begins. A failure
@@ -696,7 +908,14 @@ struct dispatch_endpoint_options {
      */
     void (*on_exit)(void *arg, const char *dispatch_id, const struct dispatch_result *result);
     void *arg;
-    uint64_t reserved_[8];
+    size_t stack_size; /* bytes of stack that a function has, 256 KiB; only what is touched takes
+                          memory */
+    int32_t max_suspended; /* suspended stacks that are kept, to go on instead of being replayed;
+                              1,024; negative: none */
+    /* Called when a replay noticed what is not an error: a call with another input than at first.
+     */
+    void (*on_warning)(void *arg, const char *dispatch_id, const char *text);
+    uint64_t reserved_[5];
 };
 
 /*
@@ -798,7 +1017,10 @@ struct dispatch_run_request {
     const struct dispatch_result *results;
     size_t result_count;
     const struct dispatch_error *poll_error; /* NULL: none */
-    uint64_t reserved_[8];
+    int64_t now_ns; /* the orchestrator's clock; 0: absent, with the next two, as in requests of
+                       other orchestrators than this project's */
+    uint32_t generation, resumes;
+    uint64_t reserved_[6];
 };
 
 /* Packs it into new memory: *bytes is freed with dispatch_bytes_free. */
@@ -823,6 +1045,28 @@ DISPATCH_SDK_API int dispatch_response_unpack(const void *bytes, size_t size,
                                               struct dispatch_failure *failure);
 /* Frees what it holds, and zeroes it; harmless when done twice. */
 DISPATCH_SDK_API void dispatch_response_free(struct dispatch_response *response);
+
+/* --- tracebacks ------------------------------------------------------------------------------ */
+
+/* Each of these notes its place in the source, and then is the function of that name: the errors
+ * that pass here carry these places as their traceback. */
+#ifndef DISPATCH_NO_TRACEBACK_
+#define DISPATCH_HERE_(ctx)           dispatch_here_(ctx, __FILE__, __LINE__, __func__, NULL)
+#define dispatch_fail(ctx, ...)       dispatch_fail(DISPATCH_HERE_(ctx), __VA_ARGS__)
+#define dispatch_fail_errno(ctx, ...) dispatch_fail_errno(DISPATCH_HERE_(ctx), __VA_ARGS__)
+#define dispatch_call(ctx, ...)       dispatch_call(DISPATCH_HERE_(ctx), __VA_ARGS__)
+#define dispatch_call_with(ctx, ...)  dispatch_call_with(DISPATCH_HERE_(ctx), __VA_ARGS__)
+#define dispatch_start(ctx, ...)      dispatch_start(DISPATCH_HERE_(ctx), __VA_ARGS__)
+#define dispatch_start_with(ctx, ...) dispatch_start_with(DISPATCH_HERE_(ctx), __VA_ARGS__)
+#define dispatch_await(ctx, ...)      dispatch_await(DISPATCH_HERE_(ctx), __VA_ARGS__)
+#define dispatch_all(ctx, ...)        dispatch_all(DISPATCH_HERE_(ctx), __VA_ARGS__)
+#define dispatch_gather(ctx, ...)     dispatch_gather(DISPATCH_HERE_(ctx), __VA_ARGS__)
+#define dispatch_any(ctx, ...)        dispatch_any(DISPATCH_HERE_(ctx), __VA_ARGS__)
+#define dispatch_race(ctx, ...)       dispatch_race(DISPATCH_HERE_(ctx), __VA_ARGS__)
+#define dispatch_spawn(ctx, function, ...)                                                         \
+    dispatch_spawn(dispatch_here_(ctx, __FILE__, __LINE__, __func__, #function), function,         \
+                   __VA_ARGS__)
+#endif
 
 #ifdef __cplusplus
 }

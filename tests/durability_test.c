@@ -180,7 +180,7 @@ struct load {
     atomic_bool done;
 };
 
-static void *dispatch_all(void *arg)
+static void *dispatch_many(void *arg)
 {
     struct load *l = arg;
 
@@ -236,7 +236,7 @@ static void test_kill(void **state)
     rand_seed(&rand, seed + 1);
     harness_start(&a->h);
     start_app(a);
-    assert_int_equal(pthread_create(&thread, NULL, dispatch_all, &l), 0);
+    assert_int_equal(pthread_create(&thread, NULL, dispatch_many, &l), 0);
     kill_at_random(&l, &rand);
     pthread_join(thread, NULL);
     assert_true(atomic_load(&l.acknowledged) >= CALLS);

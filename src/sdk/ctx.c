@@ -46,15 +46,10 @@ static int decode_poll(struct dispatch_ctx *ctx, const Dispatch__Sdk__V1__PollRe
     return decode_results(ctx, poll, err);
 }
 
-static int decode(struct dispatch_ctx *ctx, struct slice bytes, struct error *err)
+int sdk_ctx_decode(struct dispatch_ctx *ctx, struct error *err)
 {
-    wire_run_request *request;
-    int rc =
-        wire_unpack(&dispatch__sdk__v1__run_request__descriptor, bytes, &ctx->arena, &request, err);
+    const wire_run_request *request = ctx->input.request;
 
-    if (rc)
-        return rc;
-    ctx->input.request = request;
     if (request->directive_case == DISPATCH__SDK__V1__RUN_REQUEST__DIRECTIVE_POLL_RESULT)
         return decode_poll(ctx, request->poll_result, err);
     if (request->directive_case == DISPATCH__SDK__V1__RUN_REQUEST__DIRECTIVE_INPUT)
@@ -62,16 +57,36 @@ static int decode(struct dispatch_ctx *ctx, struct slice bytes, struct error *er
     return 0; /* no input at all is null */
 }
 
-int sdk_ctx_create(struct slice run_request, size_t max_memory, struct dispatch_ctx **ctx,
+int sdk_ctx_unpack(struct slice run_request, size_t max_memory, struct dispatch_ctx **ctx,
                    struct error *err)
 {
     struct dispatch_ctx *made = calloc(1, sizeof *made);
+    wire_run_request *request;
     int rc;
 
     if (!made)
         return error_memory(err);
     arena_init(&made->arena, max_memory);
-    rc = decode(made, run_request, err);
+    rc = wire_unpack(&dispatch__sdk__v1__run_request__descriptor, run_request, &made->arena,
+                     &request, err);
+    if (rc) {
+        dispatch_ctx_destroy(made);
+        return rc;
+    }
+    made->input.request = request;
+    *ctx = made;
+    return 0;
+}
+
+int sdk_ctx_create(struct slice run_request, size_t max_memory, struct dispatch_ctx **ctx,
+                   struct error *err)
+{
+    struct dispatch_ctx *made;
+    int rc = sdk_ctx_unpack(run_request, max_memory, &made, err);
+
+    if (rc)
+        return rc;
+    rc = sdk_ctx_decode(made, err);
     if (rc)
         dispatch_ctx_destroy(made);
     else

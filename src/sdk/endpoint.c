@@ -17,6 +17,8 @@
 #include <unistd.h>
 
 #include "base/map.h"
+#include "sdk/fiber.h"
+#include "sdk/suspended.h"
 
 enum { WORKERS_MIN = 4, WORKERS_MAX = 4096, QUEUE_DEFAULT = 1024, JOINED_MAX = 64 };
 
@@ -44,6 +46,7 @@ struct dispatch_endpoint {
     struct dispatch_endpoint_options options;
     struct dispatch_registry *registry;
     struct sdk_pool *pool;
+    struct sdk_coroutines *coroutines;
     struct sdk_listener *listener;
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t idle;  /* outstanding became 0 */
@@ -59,6 +62,18 @@ static uint32_t default_workers(void)
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
 
     return processors > WORKERS_MIN ? (uint32_t)processors : WORKERS_MIN;
+}
+
+static int create_coroutines(struct dispatch_endpoint *endpoint, struct error *err)
+{
+    const struct dispatch_endpoint_options *from = &endpoint->options;
+    struct sdk_coroutines_options options = {.registry = endpoint->registry,
+                                             .stack_size = from->stack_size,
+                                             .max_suspended = from->max_suspended,
+                                             .on_warning = from->on_warning,
+                                             .arg = from->arg};
+
+    return sdk_coroutines_create(&options, &endpoint->coroutines, err);
 }
 
 int dispatch_endpoint_create(const struct dispatch_endpoint_options *options,
@@ -83,9 +98,12 @@ int dispatch_endpoint_create(const struct dispatch_endpoint_options *options,
     if (!made->options.max_run_memory)
         made->options.max_run_memory = SDK_DEFAULT_RUN_MEMORY;
     rc = sdk_registry_check(made->registry, failure);
+    if (!rc && create_coroutines(made, &err))
+        rc = sdk_fail_from(failure, &err);
     if (!rc && sdk_pool_create(made->options.workers, made->options.max_queue, &made->pool, &err))
         rc = sdk_fail_from(failure, &err);
     if (rc) {
+        sdk_coroutines_destroy(made->coroutines);
         free(made);
         return rc;
     }
@@ -168,6 +186,7 @@ void dispatch_endpoint_destroy(struct dispatch_endpoint *endpoint)
     pthread_mutex_unlock(&endpoint->lock);
     sdk_listener_destroy(endpoint->listener);
     sdk_pool_destroy(endpoint->pool);
+    sdk_coroutines_destroy(endpoint->coroutines);
     map_free(&endpoint->running);
     pthread_cond_destroy(&endpoint->idle);
     pthread_mutex_destroy(&endpoint->lock);
@@ -304,22 +323,11 @@ void dispatch_request_refuse(struct dispatch_request *request, int code, const c
 
 /* --- running --------------------------------------------------------------------------------- */
 
-static struct dispatch_output call_function(struct dispatch_request *request,
-                                            struct dispatch_ctx *ctx)
+static struct dispatch_output call_primitive(struct dispatch_request *request,
+                                             struct dispatch_ctx *ctx)
 {
-    struct dispatch_output output;
+    struct dispatch_output output = request->function.primitive(ctx, &ctx->input);
 
-    if (request->function.kind == SDK_PRIMITIVE) {
-        output = request->function.primitive(ctx, &ctx->input);
-    } else if (ctx->input.resume) {
-        return sdk_output_refusal(ctx, DISPATCH_INCOMPATIBLE_STATE, "Incompatible",
-                                  "this function does not suspend, but is resumed: the state is "
-                                  "another function's");
-    } else {
-        struct dispatch_result result = request->function.function(ctx, ctx->input.value);
-
-        output = dispatch_output_result(ctx, &result);
-    }
     if (ctx->failed)
         return dispatch_output_error(ctx, sdk_memory_error());
     if (!output.bytes_)
@@ -328,11 +336,39 @@ static struct dispatch_output call_function(struct dispatch_request *request,
     return output;
 }
 
+static void run_primitive(struct dispatch_request *request, struct dispatch_ctx *ctx)
+{
+    struct dispatch_output output;
+    struct error err = {0};
+
+    if (sdk_ctx_decode(ctx, &err)) {
+        dispatch_request_refuse(request, err.code, err.message);
+    } else {
+        output = call_primitive(request, ctx);
+        dispatch_request_answer(request, output.bytes_, output.size_);
+    }
+    dispatch_ctx_destroy(ctx);
+}
+
+static void run_function(struct dispatch_request *request, struct dispatch_ctx *ctx)
+{
+    struct sdk_answer answer;
+    struct error err = {0};
+
+    sdk_overflow_thread();
+    if (sdk_coroutines_run(request->endpoint->coroutines, request->function.function, ctx,
+                           sdk_pool_worker(), &answer, &err)) {
+        dispatch_request_refuse(request, err.code, err.message);
+        return;
+    }
+    dispatch_request_answer(request, answer.bytes, answer.size);
+    sdk_answer_free(&answer);
+}
+
 static void run(struct sdk_job *job)
 {
     struct dispatch_request *request = LIST_ENTRY(job, struct dispatch_request, job);
     size_t max_memory = request->endpoint->options.max_run_memory;
-    struct dispatch_output output;
     struct dispatch_ctx *ctx;
     struct error err = {0};
 
@@ -340,13 +376,12 @@ static void run(struct sdk_job *job)
         request->function.raw(request->function.arg, request);
         return;
     }
-    if (sdk_ctx_create(slice(request->bytes, request->size), max_memory, &ctx, &err)) {
+    if (sdk_ctx_unpack(slice(request->bytes, request->size), max_memory, &ctx, &err))
         dispatch_request_refuse(request, err.code, err.message);
-        return;
-    }
-    output = call_function(request, ctx);
-    dispatch_request_answer(request, output.bytes_, output.size_);
-    dispatch_ctx_destroy(ctx);
+    else if (request->function.kind == SDK_PRIMITIVE)
+        run_primitive(request, ctx);
+    else
+        run_function(request, ctx);
 }
 
 const char *dispatch_request_function(const struct dispatch_request *request)
@@ -499,6 +534,13 @@ static enum admission join(struct dispatch_request *running, const struct dispat
     return ADMITTED;
 }
 
+/* The thread that has the call's stack. */
+static uint32_t worker_of(struct dispatch_endpoint *endpoint,
+                          const struct dispatch_request *request)
+{
+    return request->id.len ? sdk_coroutines_worker(endpoint->coroutines, request->id) : 0;
+}
+
 /* Under the lock. *kept: the request belongs to the pool. */
 static enum admission admit(struct dispatch_endpoint *endpoint, struct dispatch_request *request,
                             bool *kept)
@@ -511,7 +553,7 @@ static enum admission admit(struct dispatch_endpoint *endpoint, struct dispatch_
         return join(running, request);
     if (!add_running(endpoint, request))
         return NO_MEMORY;
-    if (!sdk_pool_submit(endpoint->pool, &request->job)) {
+    if (!sdk_pool_submit(endpoint->pool, &request->job, worker_of(endpoint, request))) {
         remove_running(endpoint, request);
         return FULL;
     }

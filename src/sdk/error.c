@@ -100,6 +100,81 @@ int dispatch_error_check(const struct dispatch_error *error, struct dispatch_fai
     return 0;
 }
 
+/* --- registered types ------------------------------------------------------------------------ */
+
+enum { TYPES_MAX = 1000 };
+
+struct error_type {
+    struct error_type *next;
+    enum dispatch_status status;
+    char name[];
+};
+
+static pthread_mutex_t types_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct error_type *types; /* of the whole process, never freed */
+static unsigned type_count;
+
+/* Under the lock. */
+static struct error_type *find_type(const char *name)
+{
+    struct error_type *type = types;
+
+    while (type && strcmp(type->name, name) != 0)
+        type = type->next;
+    return type;
+}
+
+/* Under the lock. */
+static int add_type(const char *name, enum dispatch_status status, struct dispatch_failure *failure)
+{
+    struct error_type *type;
+
+    if (type_count >= TYPES_MAX)
+        return sdk_fail(failure, CODE_RESOURCE_EXHAUSTED, "more than %d error types", TYPES_MAX);
+    type = malloc(sizeof *type + strlen(name) + 1);
+    if (!type)
+        return sdk_fail_memory(failure);
+    type->next = types;
+    type->status = status;
+    memcpy(type->name, name, strlen(name) + 1);
+    types = type;
+    type_count++;
+    return 0;
+}
+
+int dispatch_register_error_type(const char *name, enum dispatch_status status,
+                                 struct dispatch_failure *failure)
+{
+    struct error_type *type;
+    int rc = 0;
+
+    if (!name || !*name)
+        return sdk_fail(failure, CODE_INVALID_ARGUMENT, "Error type is required");
+    if (status == DISPATCH_OK || status == DISPATCH_UNSPECIFIED)
+        return sdk_fail(failure, CODE_INVALID_ARGUMENT, "the status of error type '%.200s' is %s",
+                        name, dispatch_status_name(status));
+    pthread_mutex_lock(&types_lock);
+    type = find_type(name);
+    if (type)
+        type->status = status;
+    else
+        rc = add_type(name, status, failure);
+    pthread_mutex_unlock(&types_lock);
+    return rc;
+}
+
+static enum dispatch_status registered_status(const char *name)
+{
+    struct error_type *type;
+    enum dispatch_status status;
+
+    pthread_mutex_lock(&types_lock);
+    type = find_type(name);
+    status = type ? type->status : DISPATCH_TEMPORARY_ERROR;
+    pthread_mutex_unlock(&types_lock);
+    return status;
+}
+
 /* --- what functions return ------------------------------------------------------------------- */
 
 static const struct dispatch_error memory_error = {
@@ -160,7 +235,10 @@ struct dispatch_result dispatch_fail(struct dispatch_ctx *ctx, enum dispatch_sta
     va_start(args, format);
     error->message = format_text(ctx, format, args);
     va_end(args);
+    if (status == DISPATCH_UNSPECIFIED && type)
+        status = registered_status(type);
     error->status = status;
+    error->traceback = sdk_trace_line(ctx, NULL, 0, NULL, &error->traceback_size);
     error->type = type ? arena_dup(&ctx->arena, slice_str(type)) : NULL;
     if (!error->message || (type && !error->type))
         return failed(&memory_error, memory_error.status);
@@ -194,6 +272,7 @@ struct dispatch_result dispatch_fail_errno(struct dispatch_ctx *ctx, int errnum,
     what = format_text(ctx, format, args);
     va_end(args);
     *error = dispatch_error_from_errno(ctx, errnum, what);
+    error->traceback = sdk_trace_line(ctx, NULL, 0, NULL, &error->traceback_size);
     return failed(error, error->status);
 }
 

@@ -23,7 +23,7 @@ struct sdk_stacks;
 #define SDK_STACK_MIN     ((size_t)16 << 10)
 #define SDK_STACK_MAX     ((size_t)1 << 30)
 /* With less than this left, a function should not go deeper. */
-#define SDK_STACK_RED_ZONE ((size_t)4 << 10)
+#define SDK_STACK_RED_ZONE ((size_t)8 << 10)
 
 /* `size` is rounded up to pages and held to the limits above; 0: the default. NULL: no memory. */
 struct sdk_stacks *sdk_stacks_create(size_t size);

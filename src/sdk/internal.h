@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/list.h"
 #include "base/slice.h"
+#define DISPATCH_NO_TRACEBACK_ /* here are the functions themselves */
 #include "dispatch_sdk.h"
 #include "wire/wire.h"
 
@@ -72,14 +73,33 @@ struct dispatch_input {
     const struct dispatch_error *poll_error;
 };
 
+/* A place in the source. */
+struct sdk_place {
+    const char *file, *function;
+    int line;
+};
+
+struct execution;
+
 struct dispatch_ctx {
     struct arena arena;
     bool failed; /* it ran out of memory */
     struct dispatch_input input;
+    struct execution *execution; /* NULL: it cannot await */
+    struct sdk_place here;       /* the latest that the header's macros noted */
+    const char *spawn_name;      /* of the local coroutine that is about to be spawned */
 };
 
 int sdk_ctx_create(struct slice run_request, size_t max_memory, struct dispatch_ctx **ctx,
                    struct error *err);
+/* The two halves of that: unpack the message; decode what functions read of it. */
+int sdk_ctx_unpack(struct slice run_request, size_t max_memory, struct dispatch_ctx **ctx,
+                   struct error *err);
+int sdk_ctx_decode(struct dispatch_ctx *ctx, struct error *err);
+/* `before` and a line that says where the ctx is, in its memory; NULL: nobody knows, or no memory.
+ */
+const char *sdk_trace_line(struct dispatch_ctx *ctx, const char *before, size_t before_size,
+                           const char *awaited, size_t *size);
 /* The error that says so, made without memory. */
 const struct dispatch_error *sdk_memory_error(void);
 /* A run that is not made: status, and an error of that type and message. Never fails. */
@@ -102,6 +122,8 @@ struct sdk_function {
 /* The function of that name, or the fallback; false: neither. */
 bool sdk_registry_find(struct dispatch_registry *registry, struct slice name,
                        struct sdk_function *function);
+/* Whether on_divergence is to restart. */
+bool sdk_registry_restarts(struct dispatch_registry *registry);
 /* NULL means the default one. */
 struct dispatch_registry *sdk_registry(struct dispatch_registry *registry);
 /* The first early registration that failed, if any. */
@@ -131,6 +153,9 @@ int sdk_request_append(struct buf *request, const struct dispatch_call *call, co
 int sdk_client_dispatch_packed(struct dispatch_client *client, struct blob *request, size_t count,
                                struct dispatch_ids *ids, struct dispatch_failure *failure);
 
+/* Dispatches outside of any function, and waits: what dispatch_call does without a ctx. */
+struct dispatch_result sdk_call_and_wait(const struct dispatch_call *call);
+
 /* --- pool ------------------------------------------------------------------------------------ */
 
 struct sdk_pool;
@@ -143,8 +168,10 @@ struct sdk_job {
 /* Threads with all signals blocked. At most max_queue jobs wait. */
 int sdk_pool_create(uint32_t workers, uint32_t max_queue, struct sdk_pool **pool,
                     struct error *err);
-/* False: the queue is full. */
-bool sdk_pool_submit(struct sdk_pool *pool, struct sdk_job *job);
+/* False: the queue is full. `worker` (0: any) gets it if that thread has nothing to do. */
+bool sdk_pool_submit(struct sdk_pool *pool, struct sdk_job *job, uint32_t worker);
+/* The number of the present thread in its pool, from 1; 0: it is in none. */
+uint32_t sdk_pool_worker(void);
 /* Runs what is queued, then joins the threads and frees it. NULL is fine. */
 void sdk_pool_destroy(struct sdk_pool *pool);
 /* Starts a thread with all signals blocked; 0 or an errno value. */

@@ -47,7 +47,7 @@ static int pack_request(const struct dispatch_run_request *request, struct arena
 {
     wire_run_request message = DISPATCH__SDK__V1__RUN_REQUEST__INIT;
     Dispatch__Sdk__V1__PollResult poll = DISPATCH__SDK__V1__POLL_RESULT__INIT;
-    wire_timestamp creation, expiration;
+    wire_timestamp creation, expiration, now;
     int rc;
 
     if (!request->function)
@@ -58,6 +58,9 @@ static int pack_request(const struct dispatch_run_request *request, struct arena
     message.root_dispatch_id = text_or_empty(request->root_dispatch_id);
     fill_time(request->creation_time_ns, &creation, &message.creation_time);
     fill_time(request->expiration_time_ns, &expiration, &message.expiration_time);
+    fill_time(request->now_ns, &now, &message.now);
+    message.generation = request->generation;
+    message.resume = request->resumes;
     if (request->resume) {
         rc = fill_poll_result(request, arena, &poll, err);
         message.directive_case = DISPATCH__SDK__V1__RUN_REQUEST__DIRECTIVE_POLL_RESULT;

@@ -2,10 +2,14 @@
 /*
  * A fixed number of threads and a bounded queue in front of them.
  *
- * Waking a thread costs more than many a job. So one at most is on its way at any time; when it has
- * taken its job, and there are more, and threads that sleep, it wakes the next. Jobs that come in
- * a crowd and are over at once are then done by few threads, and jobs that block keep none of the
- * others waiting.
+ * Waking a thread costs more than many a job. So one at most is on its way to the queue at any
+ * time; when it has taken its job, and there are more, and threads that sleep, it wakes the next.
+ * Jobs that come in a crowd and are over at once are then done by few threads, and jobs that block
+ * keep none of the others waiting.
+ *
+ * A thread that has nothing to do stands in a stack of idle ones, the latest on top, as its memory
+ * is warm; each has a condition of its own, so that a job can be given to the one that holds the
+ * stack it goes on with.
  */
 #include "sdk/internal.h"
 
@@ -13,17 +17,26 @@
 #include <stdlib.h>
 #include <string.h>
 
+struct worker {
+    struct list idle; /* in the pool's stack */
+    struct sdk_pool *pool;
+    uint32_t number;
+    pthread_cond_t work;
+    struct sdk_job *given; /* to it alone */
+    pthread_t thread;
+};
+
 struct sdk_pool {
     pthread_mutex_t lock;
-    pthread_cond_t work;
-    struct list queue;
+    struct list queue, idle;
+    struct worker *waking; /* signalled for the queue, and not there yet */
     uint32_t queued, max_queue;
-    uint32_t asleep;
-    bool waking; /* one of them has been signalled; so while there are jobs and some sleep */
     bool closing;
     uint32_t thread_count;
-    pthread_t threads[];
+    struct worker workers[];
 };
+
+static _Thread_local uint32_t own_number;
 
 int sdk_thread_start(pthread_t *thread, void *(*fn)(void *arg), void *arg)
 {
@@ -51,84 +64,117 @@ struct timespec sdk_after_ms(uint32_t ms)
     return at;
 }
 
+uint32_t sdk_pool_worker(void)
+{
+    return own_number;
+}
+
 /* Under the lock. */
 static void wake_one(struct sdk_pool *pool)
 {
-    if (list_empty(&pool->queue) || pool->asleep == 0 || pool->waking)
+    if (list_empty(&pool->queue) || list_empty(&pool->idle) || pool->waking)
         return;
-    pool->waking = true;
-    pthread_cond_signal(&pool->work);
+    pool->waking = LIST_ENTRY(list_pop(&pool->idle), struct worker, idle);
+    pthread_cond_signal(&pool->waking->work);
 }
 
 /* Under the lock. */
-static void sleep_until_work(struct sdk_pool *pool)
+static void sleep_until_work(struct worker *worker)
 {
-    while (list_empty(&pool->queue) && !pool->closing) {
-        pool->asleep++;
-        pthread_cond_wait(&pool->work, &pool->lock);
-        pool->asleep--;
-        pool->waking = false;
+    struct sdk_pool *pool = worker->pool;
+
+    while (!worker->given && list_empty(&pool->queue) && !pool->closing) {
+        if (list_empty(&worker->idle))
+            list_push(&pool->idle, &worker->idle);
+        pthread_cond_wait(&worker->work, &pool->lock);
+        if (pool->waking == worker)
+            pool->waking = NULL;
     }
+    list_remove(&worker->idle);
 }
 
 /* The next job, or NULL when the pool is closing and its queue is empty. */
-static struct sdk_job *take(struct sdk_pool *pool)
+static struct sdk_job *take(struct worker *worker)
 {
-    struct list *node;
+    struct sdk_pool *pool = worker->pool;
+    struct sdk_job *job;
 
     pthread_mutex_lock(&pool->lock);
-    sleep_until_work(pool);
-    node = list_pop(&pool->queue);
-    if (node)
+    sleep_until_work(worker);
+    job = worker->given;
+    worker->given = NULL;
+    if (!job && !list_empty(&pool->queue)) {
+        job = LIST_ENTRY(list_pop(&pool->queue), struct sdk_job, node);
         pool->queued--;
+    }
     wake_one(pool);
     pthread_mutex_unlock(&pool->lock);
-    return node ? LIST_ENTRY(node, struct sdk_job, node) : NULL;
+    return job;
 }
 
 static void *work(void *arg)
 {
+    struct worker *worker = arg;
     struct sdk_job *job;
 
-    while ((job = take(arg)) != NULL)
+    own_number = worker->number;
+    while ((job = take(worker)) != NULL)
         job->run(job);
     return NULL;
 }
 
 int sdk_pool_create(uint32_t workers, uint32_t max_queue, struct sdk_pool **pool, struct error *err)
 {
-    struct sdk_pool *made = calloc(1, sizeof *made + workers * sizeof *made->threads);
+    struct sdk_pool *made = calloc(1, sizeof *made + workers * sizeof *made->workers);
 
     if (!made)
         return error_memory(err);
     pthread_mutex_init(&made->lock, NULL);
-    pthread_cond_init(&made->work, NULL);
     list_init(&made->queue);
+    list_init(&made->idle);
     made->max_queue = max_queue;
-    for (; made->thread_count < workers; made->thread_count++) {
-        int rc = sdk_thread_start(&made->threads[made->thread_count], work, made);
+    while (made->thread_count < workers) {
+        struct worker *worker = &made->workers[made->thread_count];
+        int rc;
 
-        if (!rc)
-            continue;
-        error_set(err, CODE_RESOURCE_EXHAUSTED, "cannot start thread %u of %u: %s",
-                  made->thread_count + 1, workers, strerrordesc_np(rc));
-        sdk_pool_destroy(made);
-        return CODE_RESOURCE_EXHAUSTED;
+        *worker = (struct worker){.pool = made, .number = made->thread_count + 1};
+        list_init(&worker->idle);
+        pthread_cond_init(&worker->work, NULL);
+        rc = sdk_thread_start(&worker->thread, work, worker);
+        if (rc) {
+            pthread_cond_destroy(&worker->work);
+            error_set(err, CODE_RESOURCE_EXHAUSTED, "cannot start thread %u of %u: %s",
+                      worker->number, workers, strerrordesc_np(rc));
+            sdk_pool_destroy(made);
+            return CODE_RESOURCE_EXHAUSTED;
+        }
+        made->thread_count++;
     }
     *pool = made;
     return 0;
 }
 
-bool sdk_pool_submit(struct sdk_pool *pool, struct sdk_job *job)
+bool sdk_pool_submit(struct sdk_pool *pool, struct sdk_job *job, uint32_t number)
 {
-    bool room;
+    struct worker *worker = NULL;
+    bool room = true;
 
     pthread_mutex_lock(&pool->lock);
-    room = pool->queued < pool->max_queue;
-    if (room) {
+    if (number > 0 && number <= pool->thread_count) {
+        worker = &pool->workers[number - 1];
+        if (list_empty(&worker->idle) || worker->given)
+            worker = NULL; /* busy: whoever comes first */
+    }
+    if (worker) {
+        worker->given = job;
+        list_remove(&worker->idle);
+        pthread_cond_signal(&worker->work);
+    } else if (pool->queued < pool->max_queue) {
         list_append(&pool->queue, &job->node);
         pool->queued++;
         wake_one(pool);
+    } else {
+        room = false;
     }
     pthread_mutex_unlock(&pool->lock);
     return room;
@@ -140,11 +186,13 @@ void sdk_pool_destroy(struct sdk_pool *pool)
         return;
     pthread_mutex_lock(&pool->lock);
     pool->closing = true;
-    pthread_cond_broadcast(&pool->work);
-    pthread_mutex_unlock(&pool->lock);
     for (uint32_t i = 0; i < pool->thread_count; i++)
-        pthread_join(pool->threads[i], NULL);
-    pthread_cond_destroy(&pool->work);
+        pthread_cond_signal(&pool->workers[i].work);
+    pthread_mutex_unlock(&pool->lock);
+    for (uint32_t i = 0; i < pool->thread_count; i++) {
+        pthread_join(pool->workers[i].thread, NULL);
+        pthread_cond_destroy(&pool->workers[i].work);
+    }
     pthread_mutex_destroy(&pool->lock);
     free(pool);
 }

@@ -26,7 +26,7 @@ struct dispatch_registry {
     pthread_mutex_t lock; /* of all that follows */
     struct map functions; /* hash of the name to a chain */
     struct sdk_function fallback;
-    bool has_fallback;
+    bool has_fallback, restarts;
     char *endpoint, *endpoint_lent; /* the latter goes first */
     struct dispatch_client *client; /* given, lent or made */
     bool client_made, client_lent;
@@ -372,6 +372,25 @@ void dispatch_register_early_(const char *name, dispatch_function *function,
     if (rc && !default_registry.early.code)
         default_registry.early = failure;
     pthread_mutex_unlock(&default_registry.lock);
+}
+
+void dispatch_on_divergence(struct dispatch_registry *registry,
+                            enum dispatch_divergence on_divergence)
+{
+    registry = sdk_registry(registry);
+    pthread_mutex_lock(&registry->lock);
+    registry->restarts = on_divergence == DISPATCH_DIVERGENCE_RESTARTS;
+    pthread_mutex_unlock(&registry->lock);
+}
+
+bool sdk_registry_restarts(struct dispatch_registry *registry)
+{
+    bool restarts;
+
+    pthread_mutex_lock(&registry->lock);
+    restarts = registry->restarts;
+    pthread_mutex_unlock(&registry->lock);
+    return restarts;
 }
 
 int sdk_registry_check(struct dispatch_registry *registry, struct dispatch_failure *failure)
