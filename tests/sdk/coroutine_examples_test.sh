@@ -1,0 +1,84 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# coroutine_examples_test.sh DISPATCH EXAMPLES_DIR [kill]: the examples that await, against a real
+# server, with stacks kept and with every resume replayed. With `kill`, the server, and separately
+# the application, are killed and started again all the while; the results are the same.
+set -eu
+
+dispatch=$1 examples=$2 mode=${3-}
+tmp=$(mktemp -d)
+server= killer=
+trap 'touch "$tmp/stop"; for p in $server $killer; do kill -9 "$p" 2>/dev/null || true; done; rm -rf "$tmp"' EXIT
+
+fail() {
+    echo "FAILED: $*" >&2
+    exit 1
+}
+
+is() { # NAME EXPECTED ACTUAL
+    [ "$2" = "$3" ] || fail "$1: expected '$2', got '$3'"
+}
+
+unset DISPATCH_API_URL DISPATCH_API_KEY DISPATCH_STORE DISPATCH_ENDPOINT_URL DISPATCH_REPLAY
+DISPATCH_ENDPOINT_ADDR=127.0.0.1:0
+DISPATCH_API_KEY=secret
+export DISPATCH_ENDPOINT_ADDR DISPATCH_API_KEY
+
+serve() { # LISTEN
+    rm -f "$tmp/ready"
+    mkfifo "$tmp/ready"
+    "$dispatch" server --listen "$1" --store "sqlite:$tmp/test.db" --api-key secret \
+        --ready-fd 3 3>"$tmp/ready" 2>>"$tmp/log" &
+    server=$!
+    read -r address <"$tmp/ready"
+    address=${address#http://}
+}
+
+serve 127.0.0.1:0
+DISPATCH_API_URL=http://$address
+export DISPATCH_API_URL
+
+all() { # what the examples say
+    is "fan_out ($1)" '20 items cost 2057' "$("$examples/fan_out" 20)"
+    is "saga ($1)" 'booked: flight-42 hotel-42 car-42' "$("$examples/saga")"
+    is "saga without a car ($1)" 'no car to be had; cancelled: hotel-42 flight-42' \
+        "$("$examples/saga" car)"
+    is "saga without a flight ($1)" 'no flight to be had; cancelled:' "$("$examples/saga" flight)"
+    is "long_loop ($1)" "$2 readings, their sum is $3" "$("$examples/long_loop" "$2")"
+    i=0
+    while [ $i -lt 500 ]; do
+        echo $(((i * 7919) % 1000 - 300))
+        i=$((i + 1))
+    done >"$tmp/numbers"
+    sort -n "$tmp/numbers" >"$tmp/sorted"
+    "$examples/merge_sort" <"$tmp/numbers" | cmp - "$tmp/sorted" || fail "merge_sort ($1)"
+    [ ! -x "$examples/raii" ] ||
+        is "raii ($1)" 'abcdefgh, and every object that was made is gone' "$("$examples/raii")"
+}
+
+if [ "$mode" != kill ]; then
+    all kept 10000 45000
+    DISPATCH_REPLAY=always
+    export DISPATCH_REPLAY
+    all replayed 300 1350
+    echo 'the examples say the same, kept and replayed'
+    exit 0
+fi
+
+# The server dies and comes back, on the same port, as long as the examples run.
+(all 'the server killed' 2000 9000 && touch "$tmp/done") &
+killer=$!
+kills=0
+while kill -0 "$killer" 2>/dev/null; do
+    # Longer each time, so that it also dies late.
+    timeout "0.$((3 + kills % 6))" tail --pid="$killer" -f /dev/null || true
+    kill -9 "$server"
+    wait "$server" 2>/dev/null || true
+    serve "$address"
+    kills=$((kills + 1))
+done
+wait "$killer"
+[ -f "$tmp/done" ] || fail "with the server killed $kills times"
+[ $kills -ge 3 ] || fail "the server was killed only $kills times"
+echo "the same with the server killed $kills times"
