@@ -9,7 +9,12 @@ set -eu
 dispatch=$1 examples=$2 mode=${3-}
 tmp=$(mktemp -d)
 server= killer=
-trap 'touch "$tmp/stop"; for p in $server $killer; do kill -9 "$p" 2>/dev/null || true; done; rm -rf "$tmp"' EXIT
+
+clean() {
+    for process in $server $killer; do kill -9 "$process" 2>/dev/null || true; done
+    rm -rf "$tmp"
+}
+trap clean EXIT
 
 fail() {
     echo "FAILED: $*" >&2
