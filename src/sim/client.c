@@ -345,7 +345,7 @@ void client_adopt(struct world *w, unsigned org, const char *id)
 static struct client_key *make_key(struct world *w, unsigned org)
 {
     struct client_key *key = world_alloc(w, sizeof *key);
-    unsigned n = w->keys ? (unsigned)atoi(w->keys->text + 1) + 1 : 1;
+    unsigned n = w->keys ? (unsigned)strtoul(w->keys->text + 1, NULL, 10) + 1 : 1;
 
     key->next = w->keys;
     w->keys = key;

@@ -127,7 +127,7 @@ void faults_init(struct world *w)
 
     for (int i = 0; i < FAULT_COUNT && !calm; i++)
         if (rand_below(&w->rand, 10) < 6)
-            w->weather |= 1u << i;
+            w->weather |= UINT64_C(1) << i;
     w->crash_odds = (unsigned)rand_below(&w->rand, 60) + 10;
     world_at(w, w->now + world_draw_ns(w, 30 * NS_PER_S), weather, NULL);
 }

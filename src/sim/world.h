@@ -273,7 +273,7 @@ struct world {
     uint64_t epoch; /* of the last fence */
     uint64_t commits;
 
-    unsigned weather;    /* bits of enum fault that may happen in this history */
+    uint64_t weather;    /* bits of enum fault that may happen in this history */
     unsigned crash_odds; /* one in so many commits */
     struct host hosts[HOSTS];
 
