@@ -81,7 +81,7 @@ int sdk_ctx_unpack(struct slice run_request, size_t max_memory, struct dispatch_
 int sdk_ctx_create(struct slice run_request, size_t max_memory, struct dispatch_ctx **ctx,
                    struct error *err)
 {
-    struct dispatch_ctx *made;
+    struct dispatch_ctx *made = NULL;
     int rc = sdk_ctx_unpack(run_request, max_memory, &made, err);
 
     if (rc)
