@@ -35,7 +35,7 @@ static uint64_t number_of(struct world *w, const char *text)
 
     if (!text[0])
         return 0;
-    CHECK(w, id_parse(slice_str(text), &parts) && parts.tag == w->disk->tag, "ids are ours", "'%s'",
+    CHECK(w, id_parse(slice_str(text), &parts) && parts.tag == w->tag, "ids are ours", "'%s'",
           text);
     return parts.number;
 }

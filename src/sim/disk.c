@@ -6,7 +6,7 @@
  *   gate      where the process dies around a commit; a dead one gets nothing through
  *   fault     store_fault_create: commits that fail, are lost, land late; a full disk
  *   observer  tells the ledger of each commit that was made
- *   memory    the data, which outlives every process
+ *   memory    the data, which outlives every process; or SQLite, on a disk that is simulated too
  *
  * What the store is asked may take a while: then the orchestrator's poll of the store brings
  * nothing (the program is linked with a poll of ours in between), and the world goes on, with a
@@ -16,10 +16,13 @@
  * its own, or is refused, if the next process has fenced meanwhile.
  */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "sim/world.h"
 #include "store/async.h"
+#include "store/sim_disk.h"
 
 struct layer {
     struct store store;
@@ -92,7 +95,78 @@ void disk_maybe_slow(struct world *w)
     world_at(w, w->now + world_draw_ns(w, 4 * NS_PER_S), slow_no_more, NULL);
 }
 
+static bool batch_copy(struct batch *to, const struct batch *from)
+{
+    for (size_t i = 0; i < from->count; i++) {
+        const struct batch_op *op = &from->ops[i];
+        bool copied = op->put ? batch_put(to, op->table, op->key, op->sub, op->value)
+                              : batch_delete(to, op->table, op->key, op->sub);
+
+        if (!copied)
+            return false;
+    }
+    return true;
+}
+
 /* --- observer --------------------------------------------------------------------------------- */
+
+/* A commit that failed on SQLite may have been made, or may yet be found to have been. */
+static void doubt(struct world *w, const struct batch *batch)
+{
+    w->in_doubt = calloc(1, sizeof *w->in_doubt);
+    CHECK(w, w->in_doubt, "there is memory", "for a batch");
+    batch_init(w->in_doubt);
+    CHECK(w, batch_copy(w->in_doubt, batch), "there is memory", "for a batch");
+}
+
+static bool is_there(struct world *w, struct store *store, const struct batch_op *op)
+{
+    struct blob *blob = NULL;
+    int code = store_get(store, PARTITION, op->table, op->key, op->sub, &blob, NULL);
+    bool is;
+
+    CHECK(w, !code || code == CODE_NOT_FOUND, "the disk can be read", "code %d", code);
+    is = op->put ? !code && slice_eq(blob_slice(blob), op->value) : code == CODE_NOT_FOUND;
+    blob_unref(blob);
+    return is;
+}
+
+/* What is written last of a row counts. */
+static bool is_last(const struct batch *batch, size_t i)
+{
+    const struct batch_op *op = &batch->ops[i];
+
+    for (size_t k = i + 1; k < batch->count; k++)
+        if (batch->ops[k].table == op->table && batch->ops[k].key == op->key &&
+            batch->ops[k].sub == op->sub)
+            return false;
+    return true;
+}
+
+/* After a fence: all of it is there, or nothing will ever be. */
+static void resolve(struct world *w, struct store *store)
+{
+    struct batch *batch = w->in_doubt;
+    bool landed = true;
+
+    if (!batch)
+        return;
+    w->in_doubt = NULL;
+    for (size_t i = 0; i < batch->count && landed; i++)
+        landed = !is_last(batch, i) || is_there(w, store, &batch->ops[i]);
+    trace(w, "the commit that failed has %s", landed ? "been made" : "not been made");
+    if (landed)
+        ledger_committed(w, batch);
+    batch_free(batch);
+    free(batch);
+}
+
+/* Whoever was at it when the power failed is dead. */
+static void check_power(struct world *w)
+{
+    if (w->sqlite && sim_disk_state(w->sqlite)->off)
+        process_die(w, FAULT_POWER);
+}
 
 static int observer_fence(struct store *store, uint32_t partition, size_t ballast, uint64_t *epoch,
                           struct error *err)
@@ -106,7 +180,9 @@ static int observer_fence(struct store *store, uint32_t partition, size_t ballas
         l->world->epoch = *epoch;
         ledger_forget_moves(l->world);
         trace(l->world, "fence: epoch %" PRIu64, *epoch);
+        resolve(l->world, l->inner);
     }
+    check_power(l->world);
     return code;
 }
 
@@ -121,7 +197,10 @@ static int observer_commit(struct store *store, uint32_t partition, uint64_t epo
         CHECK(l->world, epoch == l->world->epoch, "nobody commits after a fence",
               "a commit of epoch %" PRIu64 " landed in epoch %" PRIu64, epoch, l->world->epoch);
         ledger_committed(l->world, batch);
+    } else if (l->world->sqlite && code != CODE_ABORTED) {
+        doubt(l->world, batch);
     }
+    check_power(l->world);
     memory_scarce(l->world, was);
     return code;
 }
@@ -145,19 +224,6 @@ static const struct store_ops observer_ops = {
 static int refuse(struct error *err)
 {
     return error_set(err, CODE_UNAVAILABLE, "simulated: the process is dead");
-}
-
-static bool batch_copy(struct batch *to, const struct batch *from)
-{
-    for (size_t i = 0; i < from->count; i++) {
-        const struct batch_op *op = &from->ops[i];
-        bool copied = op->put ? batch_put(to, op->table, op->key, op->sub, op->value)
-                              : batch_delete(to, op->table, op->key, op->sub);
-
-        if (!copied)
-            return false;
-    }
-    return true;
 }
 
 static void zombie_lands(struct world *w, void *arg)
@@ -202,7 +268,7 @@ static int do_commit(struct store *store, uint32_t partition, uint64_t epoch,
     }
     code = store_commit(l->inner, partition, epoch, batch, err);
     if (code)
-        trace(w, "commit fails: %s", err->message);
+        trace(w, "commit fails: %s", w->sqlite ? code_name(code) : err->message);
     if (how == FAULT_CRASH_AFTER) {
         process_die(w, how);
         return refuse(err);
@@ -275,38 +341,142 @@ static const struct store_ops gate_ops = {
 
 /* --- the stack -------------------------------------------------------------------------------- */
 
+static struct rand drawn; /* what the system's randomness is here */
+static bool draws;
+
+void __real_rand_system(void *data, size_t len);
+void __wrap_rand_system(void *data, size_t len);
+
+void __wrap_rand_system(void *data, size_t len)
+{
+    uint8_t *bytes = data;
+
+    if (!draws)
+        __real_rand_system(data, len);
+    for (size_t i = 0; draws && i < len; i++)
+        bytes[i] = (uint8_t)rand_u64(&drawn);
+}
+
 static struct store *observed(struct world *w)
 {
     struct store *bare;
     struct error err;
-    int code = store_memory_share(&bare, w->disk, &err);
+    int code = w->sqlite ? store_sqlite_open(&bare, w->path, NULL, &err)
+                         : store_memory_share(&bare, w->disk, &err);
 
+    if (code && w->sqlite && w->healed_at == TIME_NEVER) {
+        trace(w, "the disk cannot be opened: %s", code_name(err.code));
+        return NULL;
+    }
     CHECK(w, !code, "the disk can be opened", "%s", err.message);
     return layer_create(w, bare, &observer_ops);
 }
 
-void disk_create(struct world *w)
+static void create_sqlite(struct world *w)
+{
+    struct store *store;
+    struct error err;
+    int code;
+
+    w->sqlite = sim_disk_create(rand_u64(&w->rand));
+    CHECK(w, w->sqlite, "there is memory", "for a disk");
+    snprintf(w->path, sizeof w->path, "/tmp/dispatch-sim-%ld.db", (long)getpid());
+    code = store_sqlite_open(&store, w->path, NULL, &err);
+    CHECK(w, !code, "the disk can be made", "%s", err.message);
+    w->tag = store->tag;
+    store_close(store);
+}
+
+void disk_create(struct world *w, bool sqlite)
 {
     struct error err;
-    int code = store_memory_create(&w->disk, rand_u64(&w->rand) & ID_TAG_MAX, &err);
+    int code;
 
+    rand_seed(&drawn, rand_u64(&w->rand));
+    draws = true;
+    if (sqlite) {
+        create_sqlite(w);
+        return;
+    }
+    w->tag = rand_u64(&w->rand) & ID_TAG_MAX;
+    code = store_memory_create(&w->disk, w->tag, &err);
     CHECK(w, !code, "the disk can be made", "%s", err.message);
     w->beside = observed(w);
 }
 
 void disk_destroy(struct world *w)
 {
-    slow = false;
+    char lock[sizeof w->path + 8];
+
+    slow = draws = false;
     store_close(w->beside);
     store_close(w->disk);
+    if (!w->sqlite)
+        return;
+    sim_disk_destroy(w->sqlite);
+    /* On the real disk there is an empty file, whose name is locked. */
+    snprintf(lock, sizeof lock, "%s.lock", w->path);
+    unlink(lock);
+    unlink(w->path);
 }
 
 struct store *disk_open(struct world *w)
 {
-    struct store *faulty;
+    struct store *faulty, *inner = observed(w);
     struct error err;
-    int code = store_fault_create(&faulty, observed(w), &w->faults, &err);
+    int code;
 
+    if (!inner)
+        return NULL;
+    code = store_fault_create(&faulty, inner, &w->faults, &err);
     CHECK(w, !code, "the disk can be opened", "%s", err.message);
     return plant_store(w, layer_create(w, faulty, &gate_ops));
+}
+
+struct store *disk_look(struct world *w)
+{
+    struct store_options options = {.read_only = true};
+    struct store *store;
+    struct error err;
+    int code;
+
+    if (!w->sqlite)
+        return w->disk;
+    if (w->in_doubt)
+        return NULL;
+    code = store_sqlite_open(&store, w->path, &options, &err);
+    CHECK(w, !code, "the disk can be read", "%s", err.message);
+    return store;
+}
+
+void disk_looked(struct world *w, struct store *store)
+{
+    if (w->sqlite)
+        store_close(store);
+}
+
+void disk_dies(struct world *w)
+{
+    if (w->sqlite)
+        sim_disk_state(w->sqlite)->off = true;
+}
+
+void disk_buried(struct world *w)
+{
+    struct sim_disk_state *state = w->sqlite ? sim_disk_state(w->sqlite) : NULL;
+
+    if (!state)
+        return;
+    state->off = false;
+    state->power_fails_in = 0;
+}
+
+void disk_heal(struct world *w)
+{
+    struct sim_disk_state *state = w->sqlite ? sim_disk_state(w->sqlite) : NULL;
+
+    if (!state)
+        return;
+    state->full = false;
+    state->fail_sync_in = state->power_fails_in = 0;
 }

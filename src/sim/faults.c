@@ -6,16 +6,22 @@
 #include <inttypes.h>
 
 #include "sim/world.h"
+#include "store/sim_disk.h"
 
 static void full_no_more(struct world *w, void *arg)
 {
     (void)arg;
     w->faults.fail_all = false;
+    if (w->sqlite)
+        sim_disk_state(w->sqlite)->full = false;
 }
 
 static void fill_disk(struct world *w)
 {
-    w->faults.fail_all = true;
+    if (w->sqlite && world_once_in(w, 2))
+        sim_disk_state(w->sqlite)->full = true;
+    else
+        w->faults.fail_all = true;
     world_at(w, w->now + world_draw_ns(w, 60 * NS_PER_S), full_no_more, NULL);
 }
 
@@ -63,12 +69,24 @@ static void strike_host(struct world *w, enum fault fault)
     }
 }
 
+/* At once; or in the middle of what is written next. */
+static void fail_power(struct world *w)
+{
+    if (world_once_in(w, 3)) {
+        sim_disk_power_failure(w->sqlite);
+        process_die(w, FAULT_POWER);
+    } else {
+        sim_disk_state(w->sqlite)->power_fails_in = rand_below(&w->rand, 30) + 1;
+    }
+}
+
 static void strike(struct world *w, enum fault fault)
 {
     uint64_t in = rand_below(&w->rand, 4) + 1;
 
     trace(w, "fault: %s", fault_names[fault]);
-    world_count(w, fault);
+    if (fault != FAULT_POWER) /* which may come later, or never */
+        world_count(w, fault);
     switch (fault) {
     case FAULT_COMMIT_FAILED:
         w->faults.fail_commit_in = in;
@@ -82,6 +100,12 @@ static void strike(struct world *w, enum fault fault)
     case FAULT_DISK_FULL:
         fill_disk(w);
         break;
+    case FAULT_POWER:
+        fail_power(w);
+        break;
+    case FAULT_SYNC:
+        sim_disk_state(w->sqlite)->fail_sync_in = in;
+        break;
     case FAULT_CLOCK_JUMP:
         jump(w);
         break;
@@ -94,15 +118,15 @@ static void strike(struct world *w, enum fault fault)
 static void weather(struct world *w, void *arg)
 {
     static const enum fault kinds[] = {
-        FAULT_CRASH_BETWEEN, FAULT_COMMIT_FAILED, FAULT_COMMIT_LOST,
-        FAULT_COMMIT_LATE,   FAULT_DISK_FULL,     FAULT_HOST_DOWN,
-        FAULT_HOST_SLOW,     FAULT_CLOCK_JUMP,    FAULT_STOP,
+        FAULT_CRASH_BETWEEN, FAULT_COMMIT_FAILED, FAULT_COMMIT_LOST, FAULT_COMMIT_LATE,
+        FAULT_DISK_FULL,     FAULT_HOST_DOWN,     FAULT_HOST_SLOW,   FAULT_CLOCK_JUMP,
+        FAULT_STOP,          FAULT_POWER,         FAULT_SYNC,
     };
     enum fault fault = kinds[rand_below(&w->rand, sizeof kinds / sizeof *kinds)];
 
     if (w->healed_at != TIME_NEVER)
         return;
-    if (world_may(w, fault)) {
+    if (world_may(w, fault) && (w->sqlite || (fault != FAULT_POWER && fault != FAULT_SYNC))) {
         if (fault == FAULT_CRASH_BETWEEN)
             process_die(w, fault);
         else if (fault == FAULT_STOP)
@@ -118,6 +142,8 @@ enum fault faults_at_commit(struct world *w)
     static const enum fault kinds[] = {FAULT_CRASH_BEFORE, FAULT_CRASH_AFTER, FAULT_CRASH_ZOMBIE};
     enum fault how = kinds[rand_below(&w->rand, 3)];
 
+    if (how == FAULT_CRASH_ZOMBIE && w->sqlite) /* a file has one owner */
+        return FAULT_COUNT;
     return world_may(w, how) && world_once_in(w, w->crash_odds) ? how : FAULT_COUNT;
 }
 
@@ -140,6 +166,7 @@ void faults_heal(struct world *w)
     w->stall = 0;
     w->faults.fail_commit_in = w->faults.lose_commit_in = w->faults.late_commit_in = 0;
     w->faults.fail_all = false;
+    disk_heal(w);
     for (unsigned i = 0; i < HOSTS; i++)
         w->hosts[i] = (struct host){0};
 }

@@ -117,8 +117,7 @@ void hand_cancel(struct world *w)
     r->cancel_asked = true;
     for (struct record *up = ledger_find(w, r->parent); up; up = ledger_find(w, up->parent))
         up->tainted = true;
-    id_format(text,
-              (struct id_parts){.partition = PARTITION, .number = r->id, .tag = w->disk->tag});
+    id_format(text, (struct id_parts){.partition = PARTITION, .number = r->id, .tag = w->tag});
     l = world_alloc(w, sizeof *l);
     l->world = w;
     l->record = r;
@@ -140,8 +139,7 @@ static struct look *make_look(struct world *w, struct record *r, char text[ID_TE
     l->record = r;
     l->was_done = r->done;
     l->generation = r->generation;
-    id_format(text,
-              (struct id_parts){.partition = PARTITION, .number = r->id, .tag = w->disk->tag});
+    id_format(text, (struct id_parts){.partition = PARTITION, .number = r->id, .tag = w->tag});
     return l;
 }
 

@@ -608,15 +608,19 @@ void ledger_compare(struct world *w, bool at_rest)
 {
     struct comparison c = {.world = w, .at_rest = at_rest};
     struct store_range range = {.table = TABLE_CALL, .to_key = KEY_MAX, .to_sub = SUB_MAX};
+    struct store *store = disk_look(w);
     const struct record *r;
     uint64_t done = 0;
     uint32_t pos = 0;
 
-    store_walk(w->disk, PARTITION, &range, compare_call, &c, NULL);
+    if (!store)
+        return;
+    store_walk(store, PARTITION, &range, compare_call, &c, NULL);
     range.table = TABLE_DONE;
-    store_walk(w->disk, PARTITION, &range, compare_done, &c, NULL);
+    store_walk(store, PARTITION, &range, compare_done, &c, NULL);
     range.table = TABLE_PAYLOAD;
-    store_walk(w->disk, PARTITION, &range, compare_payload, &c, NULL);
+    store_walk(store, PARTITION, &range, compare_payload, &c, NULL);
+    disk_looked(w, store);
     while ((r = map_next(&w->records, &pos, NULL)))
         done += r->done;
     CHECK(w, c.done == done && c.live == w->live, "rows are those that were committed",

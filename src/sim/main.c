@@ -31,6 +31,7 @@
 struct arguments {
     uint64_t seed, seeds, steps, minutes;
     bool fresh, verbose, same, every_fault;
+    const char *store;
     enum plant plant;
 };
 
@@ -42,6 +43,7 @@ static void help(void)
          "  --seeds COUNT   as many seeds, one after the other (1)\n"
          "  --minutes M     as many as M minutes allow\n"
          "  --steps N       nothing goes wrong after step N of a history (3000)\n"
+         "  --store KIND    memory, or sqlite on a simulated disk (each eighth seed has that)\n"
          "  --verbose       print every line of the histories\n"
          "  --same          run each seed twice and compare\n"
          "  --every-fault   fail if some kind of fault never happened\n"
@@ -81,11 +83,17 @@ static enum plant plant_of(const char *name)
 static void parse(struct arguments *a, int argc, char **argv)
 {
     static const struct option options[] = {
-        {"seed", required_argument, NULL, 's'},  {"seeds", required_argument, NULL, 'n'},
-        {"steps", required_argument, NULL, 'k'}, {"minutes", required_argument, NULL, 'm'},
-        {"verbose", no_argument, NULL, 'v'},     {"same", no_argument, NULL, '2'},
-        {"every-fault", no_argument, NULL, 'f'}, {"plant", required_argument, NULL, 'p'},
-        {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0},
+        {"seed", required_argument, NULL, 's'},
+        {"seeds", required_argument, NULL, 'n'},
+        {"steps", required_argument, NULL, 'k'},
+        {"minutes", required_argument, NULL, 'm'},
+        {"verbose", no_argument, NULL, 'v'},
+        {"same", no_argument, NULL, '2'},
+        {"every-fault", no_argument, NULL, 'f'},
+        {"plant", required_argument, NULL, 'p'},
+        {"store", required_argument, NULL, 'd'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
     };
     int c, at = 0;
 
@@ -113,6 +121,13 @@ static void parse(struct arguments *a, int argc, char **argv)
         case 'f':
             a->every_fault = true;
             break;
+        case 'd':
+            a->store = optarg;
+            if (strcmp(optarg, "memory") != 0 && strcmp(optarg, "sqlite") != 0) {
+                fprintf(stderr, "dispatch-sim: --store is memory or sqlite, not '%s'\n", optarg);
+                exit(2);
+            }
+            break;
         case 'h':
             help();
             break;
@@ -139,7 +154,11 @@ static uint64_t fresh_seed(void)
 
 static void run_seed(const struct arguments *a, uint64_t seed, bool print, struct totals *totals)
 {
-    struct history h = {.seed = seed, .steps = a->steps, .plant = a->plant, .verbose = a->verbose};
+    struct history h = {.seed = seed,
+                        .steps = a->steps,
+                        .plant = a->plant,
+                        .verbose = a->verbose,
+                        .sqlite = a->store ? strcmp(a->store, "sqlite") == 0 : seed % 8 == 0};
     struct totals unwanted = {0};
     uint64_t hash = world_run(&h, totals), again;
 

@@ -177,7 +177,7 @@ static void complete(struct world *w, void *arg)
     name_of(p.input, name);
     if (c->record) {
         id_format(text, (struct id_parts){
-                            .partition = PARTITION, .number = c->record->id, .tag = w->disk->tag});
+                            .partition = PARTITION, .number = c->record->id, .tag = w->tag});
         request.dispatch_id = text;
     } else {
         request.key = name;
@@ -191,7 +191,7 @@ static void complete(struct world *w, void *arg)
         request.error->type = temp_text(w, &a, "sim");
         request.error->message = temp_text(w, &a, "it was to fail");
     }
-    trace(w, "completion of %s", c->record ? text : name);
+    trace(w, "completion of call %" PRIu64 ", key %s", c->record ? c->record->id : 0, name);
     w->totals.completions++;
     memory_scarce(w, true);
     orchestrator_complete(w->process.o, client_org(c->outside->org), &request, on_completed, c);

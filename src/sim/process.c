@@ -48,6 +48,8 @@ static void on_trace(void *arg, const char *line)
     memory_scarce(w, was);
 }
 
+static void start_again(struct world *w, void *arg);
+
 void process_start(struct world *w)
 {
     struct process *p = &w->process;
@@ -70,6 +72,10 @@ void process_start(struct world *w)
     trace(w, "process %" PRIu64 " starts", p->serial);
     options.engine.seed = rand_u64(&w->rand) | 1;
     options.store = disk_open(w);
+    if (!options.store) {
+        world_at(w, w->now + world_draw_ns(w, 30 * NS_PER_S), start_again, NULL);
+        return;
+    }
     code = orchestrator_create(&p->o, &options, &err);
     CHECK(w, code == 0, "the orchestrator can be created", "%s", err.message);
 }
@@ -89,6 +95,7 @@ static void bury(struct world *w)
     orchestrator_destroy(p->o);
     p->o = NULL;
     p->ending = false;
+    disk_buried(w);
     ledger_compare(w, false);
     world_at(w, time_add(w->now, world_draw_ns(w, 60 * NS_PER_S)), start_again, NULL);
 }
@@ -100,6 +107,7 @@ void process_die(struct world *w, enum fault how)
     trace(w, "process %" PRIu64 " dies: %s", w->process.serial, fault_names[how]);
     world_count(w, how);
     w->process.dead = true;
+    disk_dies(w);
 }
 
 void process_stop(struct world *w)

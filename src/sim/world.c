@@ -50,6 +50,8 @@ const char *const fault_names[FAULT_COUNT] = {
     [FAULT_MISPLACED] = "append where none can be",
     [FAULT_EARLY_COMPLETION] = "completion before its call",
     [FAULT_FULL] = "memory full",
+    [FAULT_POWER] = "power failure",
+    [FAULT_SYNC] = "sync failed",
     [FAULT_GARBAGE] = "garbage answer",
 };
 
@@ -126,7 +128,7 @@ static void world_init(struct world *w, const struct history *h)
     w->engine.outstanding_max = world_once_in(w, 5) ? CHILDREN_MAX : 0;
     w->engine.live_max = world_once_in(w, 4) ? 10 + (uint32_t)rand_below(&w->rand, 40) : 0;
     w->cache_max = world_once_in(w, 3) ? 1 + rand_below(&w->rand, 2000) : 0;
-    disk_create(w);
+    disk_create(w, h->sqlite);
     endpoint_init(w);
     faults_init(w);
     client_init(w);

@@ -88,6 +88,8 @@ enum fault {
     FAULT_MISPLACED,        /* a state that is to be appended elsewhere than at the end */
     FAULT_GARBAGE,          /* an answer that no endpoint should give */
     FAULT_EARLY_COMPLETION, /* before its call is made */
+    FAULT_POWER,            /* the power fails; only with SQLite, as the next one */
+    FAULT_SYNC,             /* a sync fails */
     FAULT_FULL,             /* a request or a poll that finds memory full */
     FAULT_COUNT,
 };
@@ -267,8 +269,12 @@ struct world {
     size_t cache_max;
     struct invoker invoker;
 
-    struct store *disk;   /* the bare handle that keeps the data */
-    struct store *beside; /* an observed handle for commits of the dead */
+    uint64_t tag;            /* in the ids */
+    struct sim_disk *sqlite; /* below SQLite; NULL: a memory store */
+    char path[64];           /* of the database there */
+    struct batch *in_doubt;  /* a commit of it that failed; until the next fence says more */
+    struct store *disk;      /* the bare handle that keeps the data; NULL with SQLite, as is */
+    struct store *beside;    /* an observed handle for commits of the dead */
     struct store_faults faults;
     uint64_t epoch; /* of the last fence */
     uint64_t commits;
@@ -299,7 +305,7 @@ struct world {
 struct history {
     uint64_t seed, steps;
     enum plant plant;
-    bool verbose;
+    bool verbose, sqlite;
 };
 uint64_t world_run(const struct history *history, struct totals *totals);
 
@@ -345,9 +351,17 @@ bool process_serves(const struct world *w);
 
 /* --- disk.c */
 
-void disk_create(struct world *w);
+void disk_create(struct world *w, bool sqlite);
 void disk_destroy(struct world *w);
-struct store *disk_open(struct world *w); /* the stack, for a process that starts */
+struct store *disk_open(struct world *w); /* the stack, for a process that starts; NULL: not now */
+/* The durable rows, for looking; NULL: some are in doubt. To be given back. */
+struct store *disk_look(struct world *w);
+void disk_looked(struct world *w, struct store *store);
+/* The process dies: from here on it writes nothing, not even when it closes its files. */
+void disk_dies(struct world *w);
+/* The process is gone: what it could not write it will not. */
+void disk_buried(struct world *w);
+void disk_heal(struct world *w);
 /* From now on, for a while, nothing comes back from the store; perhaps. */
 void disk_maybe_slow(struct world *w);
 bool disk_is_slow(void);
