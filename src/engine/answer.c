@@ -59,6 +59,7 @@ static void restart(struct engine *e, struct call *c, int64_t now, enum status s
     c->generation++;
     c->results_cut = 0;
     c->needs = (uint32_t)e->open->number;
+    c->has_input &= !MUTATION(8);
     e->stats.retries++;
     wait_until(e, c, time_add(now, backoff(e, c->restarts)), MOVE_RESTARTED);
 }
@@ -204,7 +205,7 @@ static bool make_children(struct engine *e, struct call *c, int64_t now,
 /* The results that went with the run are taken. */
 static void consume(struct engine *e, struct call *c)
 {
-    for (; c->delivered; c->delivered--) {
+    for (; c->delivered && !MUTATION(3); c->delivered--) {
         assert(c->inbox);
         call_take_result(e, c, call_at(e, c->inbox));
     }
@@ -298,7 +299,8 @@ static bool refuse_append(struct engine *e, struct call *c, int64_t now,
 
     if (!a->append)
         return false;
-    if (a->append_position != c->state_len || c->state_chunks == STATE_CHUNKS_MAX) {
+    if ((a->append_position != c->state_len && !MUTATION(12)) ||
+        c->state_chunks == STATE_CHUNKS_MAX) {
         retry(e, c, now, &again);
         return true;
     }
@@ -340,7 +342,8 @@ static void poll(struct engine *e, struct call *c, int64_t now, const struct eng
     c->max_results = clamp_results(e, a->max_results);
     c->wake_on_error = a->wake_on_error;
     c->needs = (uint32_t)e->open->number;
-    call_dirty(e, c);
+    if (!MUTATION(7))
+        call_dirty(e, c);
     if (!error)
         code = check_poll(e, c, now, a, &why);
     if (code)
@@ -411,6 +414,8 @@ static void take_answer(struct engine *e, struct call *c, int64_t now,
         return;
     }
     c->attempts += c->attempts < UINT32_MAX;
+    if (MUTATION(6) && status_is_temporary(a->status))
+        consume(e, c);
     switch (a->outcome) {
     case ENGINE_TAIL:
         tail_call(e, c, now, a);
@@ -443,8 +448,8 @@ void engine_answer(struct engine *e, int64_t now, const struct engine_answer *a)
         return;
     assert(a->group < e->groups_len && e->groups[a->group]);
     g = e->groups[a->group];
-    current =
-        c && c->state == CALL_RUNNING && c->generation == a->generation && c->attempt == a->attempt;
+    current = c && c->state == CALL_RUNNING &&
+              ((c->generation == a->generation && c->attempt == a->attempt) || MUTATION(4));
     if (current && c->expires <= now) { /* at equal times the expiration comes first */
         call_finish(e, c, now, STATUS_TIMEOUT, END_EXPIRED, NULL, NULL);
         current = false;

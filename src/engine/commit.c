@@ -61,7 +61,10 @@ void commit_accept(struct engine *e, void *token)
         engine_fail(e);
         return;
     }
-    e->open->accepted[e->open->accepted_len++] = token;
+    if (MUTATION(1))
+        engine_emit(e, &(struct engine_effect){.kind = ENGINE_ACCEPTED, .token = token});
+    else
+        e->open->accepted[e->open->accepted_len++] = token;
 }
 
 void engine_await(struct engine *e, void *token)

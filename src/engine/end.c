@@ -210,7 +210,7 @@ uint32_t call_give_up(struct engine *e, struct call *c, int64_t now, const uint6
     qsort(sorted, count, sizeof *sorted, by_number);
     for (child = call_at(e, c->inbox); child; child = next) {
         next = ring_after(e, c->inbox, child, RING_SIBLING);
-        if (is_among(child, sorted, count))
+        if (is_among(child, sorted, count) && !MUTATION(11))
             call_take_result(e, c, child);
     }
     call_count_errors(e, c);
@@ -228,13 +228,15 @@ uint32_t call_give_up(struct engine *e, struct call *c, int64_t now, const uint6
 
 bool call_has_enough(const struct call *c)
 {
-    return c->inbox_count >= c->min_results || c->outstanding == 0 ||
+    return c->inbox_count >= (MUTATION(5) ? 1 : c->min_results) || c->outstanding == 0 ||
            (c->wake_on_error && c->inbox_error);
 }
 
 /* A suspended parent goes on when it has enough, or when nothing more can come. */
 void call_wake(struct engine *e, struct call *c)
 {
+    if (MUTATION(2) && c->id % 4 == 0)
+        return;
     if (c->state != CALL_SUSPENDED || c->poll_timer || c->stalled || !call_has_enough(c))
         return;
     c->due = TIME_NEVER;

@@ -160,6 +160,8 @@ void group_feedback(struct engine *e, struct group *g, int64_t now, const struct
  * their low bits: one that is 2^32 commits old could be held once more, which does no harm. */
 static struct commit *holder(const struct engine *e, const struct call *c)
 {
+    if (MUTATION(10))
+        return NULL;
     if (c->needs == (uint32_t)e->open->number)
         return e->open;
     return e->flight && c->needs == (uint32_t)e->flight->number ? e->flight : NULL;

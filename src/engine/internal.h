@@ -15,6 +15,7 @@
 #include "base/map.h"
 #include "base/rand.h"
 #include "engine/engine.h"
+#include "engine/mutation.h"
 
 /* Of a state; the orchestrator compacts long before (engine_compact). */
 #define STATE_CHUNKS_MAX 255

@@ -21,7 +21,7 @@ int engine_load_meta(struct engine *e, uint64_t key, struct slice value, struct 
         return CODE_OK; /* of a later version, which says so in the store's format if it matters */
     if (!slice_get_u64(&value, &number) || value.len || number == 0 || number > KEY_MAX)
         return error_set(err, CODE_DATA_LOSS, "meta row %llu is damaged", (unsigned long long)key);
-    e->next_id = e->reserved_id = number;
+    e->next_id = e->reserved_id = MUTATION(9) && number > 65536 ? number - 65536 : number;
     return CODE_OK;
 }
 

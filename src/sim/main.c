@@ -24,9 +24,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/mutation.h"
 #include "sim/world.h"
 
 #define STEPS_DEFAULT 3000
+
+#ifdef MUTATIONS
+unsigned engine_mutation;
+#endif
 
 struct arguments {
     uint64_t seed, seeds, steps, minutes;
@@ -91,6 +96,9 @@ static void parse(struct arguments *a, int argc, char **argv)
         {"same", no_argument, NULL, '2'},
         {"every-fault", no_argument, NULL, 'f'},
         {"plant", required_argument, NULL, 'p'},
+#ifdef MUTATIONS
+        {"mutation", required_argument, NULL, 'u'},
+#endif
         {"store", required_argument, NULL, 'd'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
@@ -121,6 +129,11 @@ static void parse(struct arguments *a, int argc, char **argv)
         case 'f':
             a->every_fault = true;
             break;
+#ifdef MUTATIONS
+        case 'u':
+            engine_mutation = (unsigned)number("mutation", optarg);
+            break;
+#endif
         case 'd':
             a->store = optarg;
             if (strcmp(optarg, "memory") != 0 && strcmp(optarg, "sqlite") != 0) {

@@ -19,7 +19,8 @@
  *   faults.c    what goes wrong, and when
  *   script.c    what functions do;  model.c  what must come of it
  *   trace.c     the history's lines, their hash, and how a failure is reported
- *   plant.c     bugs on purpose, to see that the checkers see them
+ *   plant.c     bugs on purpose around the orchestrator, to see that the checkers see them; those
+ *               within are in engine/mutation.h
  *
  * Everything is drawn from world.rand or follows from it. What a history allocates is in its arena.
  */
