@@ -13,8 +13,8 @@ while [ $n -lt $last ]; do
     said=$("$1" --mutation $n --seed 1 --seeds $seeds 2>&1)
     if [ $? -eq 1 ] && echo "$said" | grep -q '^FAILED: '; then
         found=$((found + 1))
-        echo "mutation $n: $(echo "$said" | sed -n 's/^FAILED: //p; s/^  seed \([0-9]*\),.*/(seed \1)/p' |
-            tr '\n' ' ')"
+        echo "mutation $n: $(echo "$said" |
+            sed -n 's/^FAILED: //p; s/^  seed \([0-9]*\),.*/(seed \1)/p' | tr '\n' ' ')"
     else
         echo "mutation $n: not found within $seeds seeds"
     fi

@@ -97,7 +97,7 @@ static struct file *make(struct sim_disk *d, const char *name)
         empty(f);
         if (strlen(name) >= NAME_SIZE)
             return NULL;
-        strcpy(f->name, name);
+        memcpy(f->name, name, strlen(name) + 1);
         f->there = true;
         return f;
     }
@@ -476,7 +476,7 @@ static int vfs_full_path(sqlite3_vfs *vfs, const char *name, int size, char *out
     (void)vfs;
     if ((int)strlen(name) >= size)
         return SQLITE_CANTOPEN;
-    strcpy(out, name);
+    memcpy(out, name, strlen(name) + 1);
     return SQLITE_OK;
 }
 
