@@ -263,7 +263,12 @@ struct dispatch_call {
     int64_t expiration_ms;   /* how long the call may take, all retries included; 0: the
                                 orchestrator's default, a day */
     const char *version;     /* NULL: none; not all platforms honour it */
-    uint64_t reserved_[8];
+    const char *key; /* of a call that nobody runs, to the endpoint "event:": the name that whoever
+                        completes it (CallService/Complete) knows it by, unique while it lives */
+    int64_t not_before_ns; /* start it then at the earliest; 0: at once */
+    int32_t priority;      /* among the waiting calls of one organization and host; 0: as any */
+    uint32_t pad_;
+    uint64_t reserved_[5];
 };
 
 /* A call of the function of that name. Borrows both. */

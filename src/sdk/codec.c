@@ -313,6 +313,9 @@ static int check_call(const struct dispatch_call *call, struct error *err)
     if (call->version && !slice_is_utf8(slice_str(call->version)))
         return error_set(err, CODE_INVALID_ARGUMENT,
                          "the version of a call to '%.200s' is not UTF-8", call->function);
+    if (call->key && !slice_is_utf8(slice_str(call->key)))
+        return error_set(err, CODE_INVALID_ARGUMENT, "the key of a call to '%.200s' is not UTF-8",
+                         call->function);
     if (call->expiration_ms < 0)
         return error_set(err, CODE_INVALID_ARGUMENT,
                          "the expiration of a call to '%.200s' is negative", call->function);
@@ -329,6 +332,17 @@ static wire_duration *new_duration(struct arena *arena, int64_t ms)
     duration->seconds = ms / 1000;
     duration->nanos = (int32_t)(ms % 1000) * 1000000;
     return duration;
+}
+
+static wire_timestamp *new_time(struct arena *arena, int64_t ns)
+{
+    wire_timestamp *time = arena_alloc(arena, sizeof *time);
+
+    if (!time)
+        return NULL;
+    google__protobuf__timestamp__init(time);
+    wire_set_time(time, ns);
+    return time;
 }
 
 int sdk_call_to_wire(const struct dispatch_call *call, const char *endpoint, struct arena *arena,
@@ -351,6 +365,14 @@ int sdk_call_to_wire(const struct dispatch_call *call, const char *endpoint, str
         message->endpoint = lend(endpoint);
     if (call->version)
         message->version = lend(call->version);
+    if (call->key)
+        message->key = lend(call->key);
+    message->priority = call->priority;
+    if (call->not_before_ns != 0) {
+        message->not_before = new_time(arena, call->not_before_ns);
+        if (!message->not_before)
+            return error_memory(err);
+    }
     if (call->expiration_ms > 0) {
         message->expiration = new_duration(arena, call->expiration_ms);
         if (!message->expiration)
@@ -376,6 +398,11 @@ int sdk_call_from_wire(const wire_call *call, struct arena *arena, struct dispat
         made.endpoint = call->endpoint;
     if (*call->version)
         made.version = call->version;
+    if (*call->key)
+        made.key = call->key;
+    made.priority = call->priority;
+    if (call->not_before)
+        made.not_before_ns = wire_time_ns(call->not_before);
     if (call->expiration)
         made.expiration_ms = wire_duration_ns(call->expiration) / 1000000;
     *out = made;

@@ -44,6 +44,21 @@ serve 127.0.0.1:0
 DISPATCH_API_URL=http://$address
 export DISPATCH_API_URL
 
+number=0
+approves() { # ORDER ANSWER EXPECTED MODE: answered from outside, before or after it is asked
+    number=$((number + 1))
+    "$examples/approval" "$1-$number" >"$tmp/approved" &
+    asking=$!
+    until curl -sf -o "$tmp/completed" -H 'Authorization: Bearer secret' \
+        -H 'Content-Type: application/json' -d "{\"key\": \"refund-$1-$number\", \"output\":
+            {\"@type\": \"type.googleapis.com/google.protobuf.BoolValue\", \"value\": $2}}" \
+        "$DISPATCH_API_URL/dispatch.v1.CallService/Complete"; do
+        kill -0 $asking 2>/dev/null || break # it was taken, but its answer was lost
+    done
+    wait $asking
+    is "approval $1 ($4)" "$3" "$(cat "$tmp/approved")"
+}
+
 all() { # what the examples say
     is "fan_out ($1)" '20 items cost 2057' "$("$examples/fan_out" 20)"
     is "saga ($1)" 'booked: flight-42 hotel-42 car-42' "$("$examples/saga")"
@@ -58,6 +73,8 @@ all() { # what the examples say
     done >"$tmp/numbers"
     sort -n "$tmp/numbers" >"$tmp/sorted"
     "$examples/merge_sort" <"$tmp/numbers" | cmp - "$tmp/sorted" || fail "merge_sort ($1)"
+    approves 17 true refunded "$1"
+    approves 18 false refused "$1"
     [ ! -x "$examples/raii" ] ||
         is "raii ($1)" 'abcdefgh, and every object that was made is gone' "$("$examples/raii")"
 }
