@@ -140,8 +140,8 @@ bool journal_replays(struct execution *e, const struct journal_record *made,
                      struct journal_record *record)
 {
     struct journal_record wanted = *made; /* `record` may be the same */
-    bool counted = made->kind == JOURNAL_ALL || made->kind == JOURNAL_ANY ||
-                   made->kind == JOURNAL_RACE || made->kind == JOURNAL_DISPATCH;
+    bool counted =
+        made->kind == JOURNAL_ALL || made->kind == JOURNAL_ANY || made->kind == JOURNAL_RACE;
 
     if (!journal_peek(e))
         return false;
