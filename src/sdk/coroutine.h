@@ -221,6 +221,11 @@ void execution_deliver(struct execution *e, const wire_poll_result *poll);
 /* Fires what is due; then, the answer of a run that waits: a poll, in memory of the caller's.
  * NULL: the run has ended after all (nothing can wake it, no memory). */
 void execution_fire_due(struct execution *e);
-bool execution_poll(struct execution *e, bool checkpoint, struct buf *out);
+enum poll_reason {
+    POLL_WAITS,      /* somebody waits */
+    POLL_CHECKPOINT, /* to be entered again at once, with the journal as it is */
+    POLL_LAST_CALLS  /* the function is over, and calls that it began are still to leave */
+};
+bool execution_poll(struct execution *e, enum poll_reason reason, struct buf *out);
 
 #endif

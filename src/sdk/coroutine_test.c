@@ -14,6 +14,8 @@
 
 #include <cmocka.h>
 
+#include <stdatomic.h>
+
 #include "sdk/world_test.h"
 
 static struct dispatch_registry *registry;
@@ -469,6 +471,39 @@ static void test_misuse(void **state)
     fails_in(1, "waits_for_other", dispatch_null(), DISPATCH_PERMANENT_ERROR, "Forgotten",
              "the task was given up: by dispatch_forget, or as it lost a race, or as another task "
              "of the same dispatch_all failed");
+}
+
+static atomic_int sent;
+
+static struct dispatch_result counts_sent(struct dispatch_ctx *ctx, struct dispatch_value input)
+{
+    (void)ctx;
+    atomic_fetch_add(&sent, 1);
+    return dispatch_ok(input);
+}
+
+/* Begins calls that nobody waits for, and is over. */
+static struct dispatch_result sends(struct dispatch_ctx *ctx, struct dispatch_value input)
+{
+    dispatch_forget(ctx, dispatch_start(ctx, "counts_sent", input));
+    dispatch_start(ctx, "counts_sent", input);
+    return dispatch_ok(dispatch_int(5));
+}
+
+static void test_last_calls(void **state)
+{
+    (void)state;
+    for (int i = 0; i < WORLDS; i++) {
+        struct world w = world_in(i);
+
+        atomic_store(&sent, 0);
+        assert_int_equal(int_of(world_call(&w, "sends", dispatch_int(1))), 5);
+        while (world_step(&w))
+            ;
+        assert_int_equal(atomic_load(&sent), w.lose_answers ? 4 : 2);
+        assert_int_equal(w.count, 3);
+        world_end(&w);
+    }
 }
 
 /* --- time --------------------------------------------------------------------------------------
@@ -1075,6 +1110,8 @@ static int setup(void **state)
         {"echoes", echoes},
         {"waits_for_other", waits_for_other},
         {"long_way", long_way},
+        {"sends", sends},
+        {"counts_sent", counts_sent},
     };
     struct dispatch_registry_options options = {.name = "world", .endpoint = "http://localhost"};
 
@@ -1107,6 +1144,7 @@ int main(void)
         cmocka_unit_test(test_error_types),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_misuse),
+        cmocka_unit_test(test_last_calls),
         cmocka_unit_test(test_sleep),
         cmocka_unit_test(test_steps),
         cmocka_unit_test(test_checkpoints),

@@ -251,11 +251,15 @@ void execution_replay(struct execution *e)
         if (e->ended || !journal_peek(e))
             return;
         record = e->next;
+        e->has_next = false;
+        if (e->finished && record.kind == JOURNAL_POLL) {
+            pass_poll(e); /* that of its last calls */
+            continue;
+        }
         if (e->finished) {
             execution_diverged(e, &record, NULL);
             return;
         }
-        e->has_next = false;
         replay_event(e, &record);
     }
 }
@@ -390,13 +394,13 @@ static size_t count_unsent(const struct execution *e)
     return count;
 }
 
-bool execution_poll(struct execution *e, bool checkpoint, struct buf *out)
+bool execution_poll(struct execution *e, enum poll_reason reason, struct buf *out)
 {
     struct journal_record record = {.kind = JOURNAL_POLL, .number = count_unsent(e)};
     wire_duration max_wait = GOOGLE__PROTOBUF__DURATION__INIT;
     wire_poll poll = DISPATCH__SDK__V1__POLL__INIT;
     wire_any any = GOOGLE__PROTOBUF__ANY__INIT;
-    int64_t wait_ms = checkpoint ? 0 : longest_wait_ms(e);
+    int64_t wait_ms = reason == POLL_WAITS ? longest_wait_ms(e) : 0;
 
     if (e->ctx->failed || e->cancelled.failed) {
         execution_memory(e);
@@ -408,7 +412,7 @@ bool execution_poll(struct execution *e, bool checkpoint, struct buf *out)
                        e->name);
         return false;
     }
-    if (!checkpoint && !journal_put(e, &record))
+    if (reason != POLL_CHECKPOINT && !journal_put(e, &record))
         return false;
     if (wait_ms >= 0) {
         wire_set_duration(&max_wait,

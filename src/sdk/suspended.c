@@ -350,14 +350,20 @@ static int enter(struct sdk_coroutines *owner, dispatch_function *function,
 /* The answer; true: it waits, and its stack is worth keeping. */
 static bool conclude(struct execution *e, struct sdk_answer *answer)
 {
-    bool waits = false, checkpoint;
+    bool waits = false, over, checkpoint;
 
     execution_fire_due(e);
-    checkpoint = e->finished && is_checkpoint(&e->main->result);
-    if (checkpoint && checkpoint_journal(e))
-        waits = execution_poll(e, true, &answer->poll);
-    else if (!e->ended && !e->finished)
-        waits = execution_poll(e, false, &answer->poll);
+    over = e->finished;
+    checkpoint = over && is_checkpoint(&e->main->result);
+    if (checkpoint) {
+        waits = checkpoint_journal(e) && execution_poll(e, POLL_CHECKPOINT, &answer->poll);
+    } else if (over && !list_empty(&e->unsent) &&
+               !dispatch_status_temporary(e->main->result.status)) {
+        e->finished = false; /* not yet: it will be, when it is replayed */
+        waits = execution_poll(e, POLL_LAST_CALLS, &answer->poll);
+    } else if (!over && !e->ended) {
+        waits = execution_poll(e, POLL_WAITS, &answer->poll);
+    }
     if (waits) {
         answer->bytes = answer->poll.data;
         answer->size = answer->poll.len;
@@ -365,7 +371,7 @@ static bool conclude(struct execution *e, struct sdk_answer *answer)
         answer->bytes = e->output.bytes_;
         answer->size = e->output.size_;
     }
-    return waits && !checkpoint;
+    return waits && !over;
 }
 
 int sdk_coroutines_run(struct sdk_coroutines *owner, dispatch_function *function,
