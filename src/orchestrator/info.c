@@ -20,30 +20,18 @@ static Dispatch__V1__State state_of(enum call_state state)
     }
 }
 
-/* NULL for no memory; a time that never comes is left out by the callers. */
-static wire_timestamp *make_time(struct arena *arena, int64_t ns)
-{
-    wire_timestamp *t = arena_alloc(arena, sizeof *t);
-
-    if (!t)
-        return NULL;
-    google__protobuf__timestamp__init(t);
-    wire_set_time(t, ns);
-    return t;
-}
-
 static bool set_times(struct arena *arena, const struct engine_row *row,
                       Dispatch__V1__CallInfo *info)
 {
-    info->creation_time = make_time(arena, row->created);
-    info->expiration_time = make_time(arena, row->expires);
+    info->creation_time = wire_time_new(arena, row->created);
+    info->expiration_time = wire_time_new(arena, row->expires);
     if (!info->creation_time || !info->expiration_time)
         return false;
     if (row->state == CALL_DONE)
-        return (info->done_time = make_time(arena, row->done)) != NULL;
+        return (info->done_time = wire_time_new(arena, row->done)) != NULL;
     if (row->state == CALL_READY || row->state == CALL_RUNNING || row->due == TIME_NEVER)
         return true;
-    return (info->due_time = make_time(arena, row->due)) != NULL;
+    return (info->due_time = wire_time_new(arena, row->due)) != NULL;
 }
 
 static bool set_texts(struct arena *arena, uint64_t tag, const struct engine_row *row,

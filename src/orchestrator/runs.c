@@ -209,17 +209,6 @@ static int read_parts(struct store_job *job, struct store *store, struct error *
 /* --- the request -------------------------------------------------------------------------------
  */
 
-static wire_timestamp *make_time(struct arena *arena, int64_t ns)
-{
-    wire_timestamp *t = arena_alloc(arena, sizeof *t);
-
-    if (!t)
-        return NULL;
-    google__protobuf__timestamp__init(t);
-    wire_set_time(t, ns);
-    return t;
-}
-
 static int build_input(struct run *r, wire_run_request *q, struct error *err)
 {
     wire_any *nothing;
@@ -354,9 +343,9 @@ static int build_request(struct run *r, const struct engine_run *info, struct er
     q->dispatch_id = result_id(a, r->o->tag, row->id);
     q->parent_dispatch_id = result_id(a, r->o->tag, row->parent);
     q->root_dispatch_id = result_id(a, r->o->tag, row->root ? row->root : row->id);
-    q->creation_time = make_time(a, row->created);
-    q->expiration_time = make_time(a, row->expires);
-    q->now = make_time(a, clock_now(r->o->options.clock));
+    q->creation_time = wire_time_new(a, row->created);
+    q->expiration_time = wire_time_new(a, row->expires);
+    q->now = wire_time_new(a, clock_now(r->o->options.clock));
     q->generation = row->generation;
     q->resume = row->resumes;
     r->out.request = q;

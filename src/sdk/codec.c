@@ -334,17 +334,6 @@ static wire_duration *new_duration(struct arena *arena, int64_t ms)
     return duration;
 }
 
-static wire_timestamp *new_time(struct arena *arena, int64_t ns)
-{
-    wire_timestamp *time = arena_alloc(arena, sizeof *time);
-
-    if (!time)
-        return NULL;
-    google__protobuf__timestamp__init(time);
-    wire_set_time(time, ns);
-    return time;
-}
-
 int sdk_call_to_wire(const struct dispatch_call *call, const char *endpoint, struct arena *arena,
                      wire_call **out, struct error *err)
 {
@@ -369,7 +358,7 @@ int sdk_call_to_wire(const struct dispatch_call *call, const char *endpoint, str
         message->key = lend(call->key);
     message->priority = call->priority;
     if (call->not_before_ns != 0) {
-        message->not_before = new_time(arena, call->not_before_ns);
+        message->not_before = wire_time_new(arena, call->not_before_ns);
         if (!message->not_before)
             return error_memory(err);
     }

@@ -34,6 +34,17 @@ void wire_set_time(wire_timestamp *t, int64_t ns)
     }
 }
 
+wire_timestamp *wire_time_new(struct arena *arena, int64_t ns)
+{
+    wire_timestamp *t = arena_alloc(arena, sizeof *t);
+
+    if (!t)
+        return NULL;
+    google__protobuf__timestamp__init(t);
+    wire_set_time(t, ns);
+    return t;
+}
+
 /* The nanos of a duration have the sign of its seconds. */
 void wire_set_duration(wire_duration *d, int64_t ns)
 {

@@ -128,6 +128,8 @@ int64_t wire_duration_ns(const wire_duration *d);
 /* Fill an initialised message. */
 void wire_set_time(wire_timestamp *t, int64_t ns);
 void wire_set_duration(wire_duration *d, int64_t ns);
+/* A message of its own in the arena; NULL: no memory. */
+wire_timestamp *wire_time_new(struct arena *arena, int64_t ns);
 
 /* --- checks shared by the API and the poll --------------------------------------------------- */
 
