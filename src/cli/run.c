@@ -18,12 +18,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/state_dir.h"
 #include "cli/child.h"
 #include "cli/cli.h"
 #include "cli/lines.h"
 #include "cli/notice.h"
 #include "cli/session.h"
-#include "cli/state_dir.h"
 #include "server/probe.h"
 #include "server/server.h"
 

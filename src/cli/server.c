@@ -13,8 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/state_dir.h"
 #include "cli/cli.h"
-#include "cli/state_dir.h"
 #include "server/server.h"
 
 #define DEFAULT_LISTEN "127.0.0.1:3477"

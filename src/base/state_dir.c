@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The XDG base directory rules, as far as they are about state. */
-#include "cli/state_dir.h"
+#include "base/state_dir.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -39,11 +39,11 @@ int state_dir_store(char *url, size_t size, const char *name, struct error *err)
         len = snprintf(path, sizeof path, "%s/.local/state/dispatch/%s", home, name);
     else
         return error_set(err, CODE_FAILED_PRECONDITION,
-                         "neither XDG_STATE_HOME nor HOME says where to keep the store: say it "
-                         "with --store sqlite:PATH");
+                         "neither XDG_STATE_HOME nor HOME says where to keep the store: name one, "
+                         "sqlite:PATH");
     if (len >= (int)sizeof path || (size_t)len + sizeof "sqlite:" > size)
         return error_set(err, CODE_FAILED_PRECONDITION,
-                         "the path of the state directory is too long: use --store sqlite:PATH");
+                         "the path of the state directory is too long: name a store, sqlite:PATH");
     slash = strrchr(path, '/');
     *slash = '\0';
     code = make_directories(path, err);

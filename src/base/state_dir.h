@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Where state is kept when nobody says where: the XDG state directory. */
-#ifndef CLI_STATE_DIR_H
-#define CLI_STATE_DIR_H
+#ifndef BASE_STATE_DIR_H
+#define BASE_STATE_DIR_H
 
 #include <stddef.h>
 
