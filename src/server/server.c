@@ -322,9 +322,9 @@ static int listen_on(struct server *s, const char *address, struct error *err)
 static int start_orchestrator(struct server *s, struct error *err)
 {
     struct orchestrator_options options = {
-        .threads = true,
+        .threads = !s->options.store_inline,
         .clock = clock_system(),
-        .invoker = http_invoker_vtable(s->invoker),
+        .invoker = s->options.invoker ? s->options.invoker : server_invoker(s),
         .engine = s->options.engine,
         .retention_ns = s->options.retention_ns ? s->options.retention_ns : RETENTION_NS,
         .retention_bytes =
@@ -333,7 +333,8 @@ static int start_orchestrator(struct server *s, struct error *err)
         .wake = wake,
         .wake_arg = s,
     };
-    int code = store_open(&options.store, s->options.store, &(struct store_options){0}, err);
+    struct store_options store = {.busy_timeout_ms = s->options.store_wait_ms};
+    int code = store_open(&options.store, s->options.store, &store, err);
 
     if (code)
         return code;
@@ -379,7 +380,8 @@ int server_create(struct server **out, const struct server_options *options, str
     uint64_t seed;
     int code;
 
-    if (options->listen_count == 0 || options->listen_count > SERVER_LISTEN_MAX)
+    if ((options->listen_count == 0 && !options->invoker) ||
+        options->listen_count > SERVER_LISTEN_MAX)
         return error_set(err, CODE_INVALID_ARGUMENT, "a server listens on 1 to %d addresses",
                          SERVER_LISTEN_MAX);
     s = calloc(1, sizeof *s);
@@ -404,6 +406,21 @@ int server_create(struct server **out, const struct server_options *options, str
     changed(s);
     *out = s;
     return CODE_OK;
+}
+
+struct orchestrator *server_orchestrator(const struct server *s)
+{
+    return s->orchestrator;
+}
+
+void server_changed(struct server *s)
+{
+    changed(s);
+}
+
+struct invoker *server_invoker(const struct server *s)
+{
+    return http_invoker_vtable(s->invoker);
 }
 
 const char *server_address(const struct server *s, size_t i)

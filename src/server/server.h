@@ -20,14 +20,19 @@ struct server;
 
 struct server_options {
     struct net_loop *loop;     /* outlives the server */
-    const char *const *listen; /* "HOST:PORT", 1 to SERVER_LISTEN_MAX; port 0: any; no host: every
-                                  address of the machine */
+    const char *const *listen; /* "HOST:PORT", 1 to SERVER_LISTEN_MAX (0 with an `invoker`); port 0:
+                                  any; no host: every address of the machine */
     size_t listen_count;
     /* PEM files, the certificate's chain behind it; both: TLS at every address. Read again by
      * server_reload_tls: they outlive the server. */
     const char *tls_cert_file, *tls_key_file;
-    const char *ca_file;     /* see server/invoker.h */
-    const char *store;       /* for store_open */
+    const char *ca_file;    /* see server/invoker.h */
+    const char *store;      /* for store_open */
+    uint32_t store_wait_ms; /* how long to wait for one that another process holds; 0: not */
+    bool store_inline;      /* the store is used on the loop's thread, not on threads of its own */
+    /* Delivers the runs instead of the server's own invoker, which it may hand some to
+     * (server_invoker). Outlives the server. */
+    struct invoker *invoker;
     const struct keys *keys; /* outlives the server; NULL: requests need none, and every address to
                                 listen on has to be of the loopback */
     uint32_t run_timeout_ms; /* of a run over HTTP; 0: 60,000 */
@@ -47,6 +52,13 @@ struct server_options {
 
 /* Opens the store and listens before it returns; the store is loaded by the loop. */
 int server_create(struct server **server, const struct server_options *options, struct error *err);
+
+/* For who shares the server's thread: its orchestrator (NULL once it has stopped), whom
+ * server_changed tells of events that came from elsewhere than the server; and the invoker that
+ * reaches endpoints over the network. */
+struct orchestrator *server_orchestrator(const struct server *server);
+void server_changed(struct server *server);
+struct invoker *server_invoker(const struct server *server);
 
 /* The i-th address as listened on, with its real port; NULL past the last one. */
 const char *server_address(const struct server *server, size_t i);
