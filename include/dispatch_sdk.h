@@ -266,7 +266,8 @@ struct dispatch_call {
     const char *key; /* of a call that nobody runs, to the endpoint "event:": the name that whoever
                         completes it (CallService/Complete) knows it by, unique while it lives */
     int64_t not_before_ns; /* start it then at the earliest; 0: at once */
-    int32_t priority;      /* among the waiting calls of one organization and host; 0: as any */
+    int32_t priority;      /* among the waiting calls of one organization and host: greater ones run
+                              first, save one turn in eight, so that all proceed; 0: as any */
     uint32_t pad_;
     uint64_t reserved_[5];
 };

@@ -94,7 +94,8 @@ struct engine_spec {
     int64_t expiration_ns;   /* from now; 0: the default; a child ends with its parent at latest */
     int64_t not_before;      /* it waits until then, and a default expiration counts from then; 0:
                                 at once */
-    int32_t priority;        /* higher runs first; of a tail call, 0: the one it had */
+    int32_t priority;        /* higher runs first, and lower ones sometimes, so that all proceed:
+                                turn.c; of a tail call, 0: the one it had */
     struct slice key;        /* the call is completed from outside, under this name; else empty */
     uint64_t retry_of;       /* roots only: the call that it is made from, or 0 */
     struct blob *input;      /* NULL: none */

@@ -56,6 +56,7 @@ static struct group *group_new(struct engine *e, struct atom *key)
     }
     i = e->group_holes_len ? e->group_holes[--e->group_holes_len] : e->groups_len++;
     list_init(&g->runnable);
+    list_init(&g->passed);
     g->key = key;
     g->index = i;
     g->window = e->config.window_start;

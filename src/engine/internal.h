@@ -25,6 +25,8 @@ struct group {
     struct atom *key;   /* organization, NUL, scheme and authority */
     struct heap levels; /* calls that are ready and durable: turn.c */
     struct map level_by_priority;
+    struct list passed;   /* the same levels, the one whose last turn is longest ago first */
+    uint32_t passed_by;   /* turns of the highest since another one had its turn */
     uint32_t ready;       /* how many they are */
     struct list runnable; /* in engine.runnable while some are */
     uint32_t index;       /* in engine.groups; the handle in effects and answers */

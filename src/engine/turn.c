@@ -4,16 +4,26 @@
  * among these the roots take turns, one call each; within a root first come, first served. So a
  * tree with ten thousand ready calls costs another root's single call one place in the line.
  *
- * A group has a level for each priority that is waiting, the highest on top of a heap; a level has
- * a turn for each root that is waiting, in a ring. Everything is O(1), or O(log levels).
+ * Higher priorities are served sooner, and nobody is never served: after PASSED_MAX turns of the
+ * highest priority in which others were passed by, one turn is that of the priority that has been
+ * passed by for longest. So of n priorities that always have somebody waiting, each has one turn in
+ * (PASSED_MAX + 1) * (n - 1) at least, whatever comes in above it: a parent that is resumed time
+ * and again cannot keep its own children, of a lower priority, from running for ever.
+ *
+ * A group has a level for each priority that is waiting, the highest on top of a heap, and all in a
+ * list by their last turns; a level has a turn for each root that is waiting, in a ring. Everything
+ * is O(1), or O(log levels).
  */
 #include <stdlib.h>
 
 #include "engine/internal.h"
 
+#define PASSED_MAX 7
+
 /* Of one group and priority: those that are not empty stand in group.levels. */
 struct level {
     struct heap_node order; /* by -priority */
+    struct list passed;     /* in group.passed */
     int32_t priority;
     struct list turns; /* by turn.link, the next one first */
     struct map by_root;
@@ -44,6 +54,7 @@ static struct level *level_get(struct group *g, int32_t priority)
         return NULL;
     }
     heap_node_init(&l->order);
+    list_init(&l->passed);
     list_init(&l->turns);
     map_init(&l->by_root);
     l->priority = priority;
@@ -54,6 +65,7 @@ static struct level *level_get(struct group *g, int32_t priority)
 static void level_rest(struct group *g, struct level *l)
 {
     heap_remove(&g->levels, &l->order);
+    list_remove(&l->passed);
     if (l->priority == 0)
         return;
     map_remove(&g->level_by_priority, level_key(l->priority));
@@ -97,9 +109,34 @@ void turn_add(struct engine *e, struct call *c)
         return;
     }
     ring_append(e, &t->calls, c, RING_QUEUE);
-    if (l->order.index == HEAP_NONE)
+    if (l->order.index == HEAP_NONE) {
         heap_set(&g->levels, &l->order, -(int64_t)l->priority);
+        list_append(&g->passed, &l->passed);
+    }
     g->ready++;
+}
+
+/* The level whose turn it is; NULL: nobody is ready. */
+static struct level *level_next(const struct group *g)
+{
+    struct heap_node *n = heap_min(&g->levels);
+
+    if (!n)
+        return NULL;
+    if (g->passed_by >= PASSED_MAX)
+        return LIST_ENTRY(g->passed.next, struct level, passed);
+    return LIST_ENTRY(n, struct level, order);
+}
+
+/* The level has its turn, among others or alone. */
+static void level_serve(struct group *g, struct level *l)
+{
+    if (heap_min(&g->levels) != &l->order)
+        g->passed_by = 0;
+    else if (g->levels.len > 1)
+        g->passed_by++;
+    list_remove(&l->passed);
+    list_append(&g->passed, &l->passed);
 }
 
 void turn_remove(struct engine *e, struct call *c, bool served)
@@ -109,6 +146,8 @@ void turn_remove(struct engine *e, struct call *c, bool served)
     struct turn *t = l ? map_get(&l->by_root, c->root_id) : NULL;
 
     assert(t && g->ready > 0);
+    if (served)
+        level_serve(g, l);
     ring_remove(e, &t->calls, c, RING_QUEUE);
     g->ready--;
     if (t->calls) {
@@ -127,13 +166,9 @@ void turn_remove(struct engine *e, struct call *c, bool served)
 
 struct call *turn_next(const struct engine *e, const struct group *g)
 {
-    struct heap_node *n = heap_min(&g->levels);
-    const struct turn *t;
+    const struct level *l = level_next(g);
 
-    if (!n)
-        return NULL;
-    t = LIST_ENTRY(LIST_ENTRY(n, struct level, order)->turns.next, struct turn, link);
-    return call_at(e, t->calls);
+    return l ? call_at(e, LIST_ENTRY(l->turns.next, struct turn, link)->calls) : NULL;
 }
 
 void turns_free_group(struct group *g)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Who runs next in a group: priorities first, then roots by turns, then first come, first served.
- */
+/* Who runs next in a group: priorities first, but nobody never; then roots by turns, then first
+ * come, first served. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -161,24 +161,110 @@ static void test_the_line_survives_cancellations(void **state)
     bench_destroy(b);
 }
 
-/* As many as the heap first has room for, and then the one that comes back to it. */
+/* As many as the heap first has room for, and then the one that comes back to it. The highest goes
+ * first, save that each eighth turn is that of the one that waits for longest. */
 static void test_many_priorities(void **state)
 {
     struct bench *b = one_at_a_time();
     uint64_t running, id[64], last;
+    size_t highest = 63, lowest = 0;
 
     (void)state;
     running = bench_dispatch(b, bench_spec("f"));
     bench_commit(b);
     for (int32_t i = 0; i < 64; i++)
-        id[i] = urgent(b, 64 - i);
+        id[i] = urgent(b, i + 1);
     bench_commit(b);
     last = bench_dispatch(b, bench_spec("f"));
     bench_commit(b);
-    assert_int_equal(next(b), running);
-    for (size_t i = 0; i < 64; i++)
-        assert_int_equal(next(b), id[i]);
+    assert_int_equal(next(b), running); /* and the highest runs */
+    for (size_t turn = 0; turn < 64; turn++)
+        assert_int_equal(next(b), id[turn % 8 == 7 ? lowest++ : highest--]);
     assert_int_equal(next(b), last);
+    bench_destroy(b);
+}
+
+/* Two parents whose polls come back at once would keep the window to themselves. */
+static void test_busy_parents_let_their_children_run(void **state)
+{
+    struct bench *b = one_at_a_time();
+    struct engine_spec child[3] = {{.function = slice_str("child"), .priority = -1},
+                                   {.function = slice_str("child"), .priority = -2},
+                                   {.function = slice_str("child"), .priority = -2}};
+    uint64_t parent = urgent(b, 9), other;
+    struct engine_answer a;
+    int turns = 0, served = 0;
+    char text[2] = "a";
+
+    (void)state;
+    other = urgent(b, 9);
+    bench_commit(b);
+    a = bench_answer_to(bench_take_run(b, parent));
+    a.specs = child;
+    a.spec_count = 3;
+    for (; served < 3; turns++) {
+        assert_true(turns < 8 * 5);
+        a.max_wait_ns = 0;
+        text[0]++; /* some progress, so that it need not wait */
+        bench_poll(b, a, text);
+        while (b->runs[0].call != parent && b->runs[0].call != other) {
+            bench_exit(b, bench_take_run(b, b->runs[0].call), STATUS_OK, NULL);
+            served++;
+        }
+        a = bench_answer_to(bench_take_run(b, b->runs[0].call));
+    }
+    assert_true(turns >= 8 * 2); /* and yet the parents go first */
+    bench_destroy(b);
+}
+
+/* New roots above come in as fast as they are served: those below have one turn in eight, and take
+ * it by turns. */
+static void test_a_stream_of_urgent_roots_starves_nobody(void **state)
+{
+    struct bench *b = one_at_a_time();
+    uint64_t low[4];
+    size_t served = 0;
+
+    (void)state;
+    urgent(b, 5);
+    bench_commit(b);
+    for (int i = 0; i < 4; i++)
+        low[i] = urgent(b, i % 2);
+    bench_commit(b);
+    for (int turn = 0; turn < 8 * 4; turn++) {
+        uint64_t call;
+
+        urgent(b, 5);
+        bench_commit(b);
+        call = next(b);
+        if (served < 4 && call == low[served])
+            served++;
+        if (turn > 0)
+            assert_int_equal(served, turn / 8);
+    }
+    assert_int_equal(served, 4 - 1); /* the fourth runs now */
+    assert_int_equal(next(b), low[3]);
+    bench_destroy(b);
+}
+
+/* Without others nothing is counted: whoever comes is not owed what nobody was denied. */
+static void test_turns_alone_pass_nobody_by(void **state)
+{
+    struct bench *b = one_at_a_time();
+    uint64_t high, low;
+
+    (void)state;
+    for (int i = 0; i < 20; i++)
+        urgent(b, 5);
+    bench_commit(b);
+    for (int i = 0; i < 19; i++)
+        next(b);
+    low = urgent(b, 1);
+    high = urgent(b, 5);
+    bench_commit(b);
+    next(b);
+    assert_int_equal(next(b), high);
+    assert_int_equal(next(b), low);
     bench_destroy(b);
 }
 
@@ -190,6 +276,9 @@ int main(void)
         cmocka_unit_test(test_tail_calls_keep_their_priority_or_change_it),
         cmocka_unit_test(test_the_line_survives_cancellations),
         cmocka_unit_test(test_many_priorities),
+        cmocka_unit_test(test_busy_parents_let_their_children_run),
+        cmocka_unit_test(test_a_stream_of_urgent_roots_starves_nobody),
+        cmocka_unit_test(test_turns_alone_pass_nobody_by),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
