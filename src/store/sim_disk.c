@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A VFS in memory. Of each file there are two images: what reads see (the cache) and what would be
- * there after a power failure (the platter). A sector is clean, dirty (a sync carries it to the
- * platter), or doomed (a sync failed: no later one carries it, until it is written again).
+ * A VFS in memory. Of each file there is what reads see (the cache), and of each sector that is at
+ * risk what it was before, which is there still (on the platter) if the power fails. A sector is
+ * clean, dirty (a sync carries it to the platter), or doomed (a sync failed: no later one carries
+ * it, until it is written again). So a sync costs what was written since the last one.
  *
  * A file's name is durable as soon as it is made or deleted, and its length with its first dirty
  * sector past the old one. Locks and the WAL's shared memory work among the connections of this
@@ -21,20 +22,25 @@ enum { SECTOR = 512, NAME_SIZE = 512, FILES_MAX = 8, SHM_LOCKS = SQLITE_SHM_NLOC
 
 #define FILE_MAX_BYTES ((int64_t)1 << 30)
 
+#define ROOM_STEP ((int64_t)1 << 18)
+
 enum sector { SECTOR_CLEAN, SECTOR_DIRTY, SECTOR_DOOMED };
 
-struct image {
-    uint8_t *data;
-    int64_t size;
+/* A sector that is not clean, as it is on the platter. */
+struct risk {
+    int64_t sector;
+    uint8_t was[SECTOR];
 };
 
 struct file {
     char name[NAME_SIZE];
     bool there;
     unsigned handles;
-    struct image cache, platter; /* both allocated for `room` bytes */
-    uint8_t *sectors;
-    int64_t room;
+    uint8_t *cache;
+    uint8_t *sectors; /* enum sector, for `room` bytes as the cache */
+    int64_t room, size, platter_size;
+    struct risk *risks;
+    size_t risk_count, risk_room;
     unsigned shared; /* connections with a SHARED lock, or more */
     int above;       /* the strongest lock above SHARED that one of them has */
     void **regions;
@@ -78,9 +84,9 @@ static struct file *find(struct sim_disk *d, const char *name)
 
 static void empty(struct file *f)
 {
-    free(f->cache.data);
-    free(f->platter.data);
+    free(f->cache);
     free(f->sectors);
+    free(f->risks);
     for (int i = 0; i < f->region_count; i++)
         free(f->regions[i]);
     free(f->regions);
@@ -106,34 +112,50 @@ static struct file *make(struct sim_disk *d, const char *name)
 
 static bool grow(struct file *f, int64_t size)
 {
-    int64_t room = f->room ? f->room : 1 << 16;
-    uint8_t *cache, *platter, *sectors;
+    int64_t room = (size + ROOM_STEP - 1) / ROOM_STEP * ROOM_STEP;
+    uint8_t *grown;
 
     if (size <= f->room)
         return true;
-    while (room < size)
-        room *= 2;
-    cache = calloc(1, (size_t)room);
-    platter = calloc(1, (size_t)room);
-    sectors = calloc(1, (size_t)(room / SECTOR));
-    if (size > FILE_MAX_BYTES || !cache || !platter || !sectors) {
-        free(cache);
-        free(platter);
-        free(sectors);
+    if (size > FILE_MAX_BYTES)
         return false;
-    }
-    if (f->room) {
-        memcpy(cache, f->cache.data, (size_t)f->room);
-        memcpy(platter, f->platter.data, (size_t)f->room);
-        memcpy(sectors, f->sectors, (size_t)(f->room / SECTOR));
-    }
-    free(f->cache.data);
-    free(f->platter.data);
-    free(f->sectors);
-    f->cache.data = cache;
-    f->platter.data = platter;
-    f->sectors = sectors;
+    grown = realloc(f->cache, (size_t)room);
+    if (!grown)
+        return false;
+    f->cache = grown;
+    grown = realloc(f->sectors, (size_t)(room / SECTOR));
+    if (!grown)
+        return false;
+    f->sectors = grown;
+    memset(f->cache + f->room, 0, (size_t)(room - f->room));
+    memset(f->sectors + f->room / SECTOR, SECTOR_CLEAN, (size_t)((room - f->room) / SECTOR));
     f->room = room;
+    return true;
+}
+
+/* The bytes from `at` to `end` are going to change: their sectors are dirty from now on. */
+static bool put_at_risk(struct file *f, int64_t at, int64_t end)
+{
+    size_t count = (size_t)((end + SECTOR - 1) / SECTOR - at / SECTOR);
+    size_t room = 2 * f->risk_room + count;
+    struct risk *grown;
+
+    if (f->risk_room - f->risk_count < count) {
+        grown = realloc(f->risks, room * sizeof *grown);
+        if (!grown)
+            return false;
+        f->risks = grown;
+        f->risk_room = room;
+    }
+    for (int64_t s = at / SECTOR; s * SECTOR < end; s++) {
+        if (f->sectors[s] == SECTOR_CLEAN) {
+            struct risk *r = &f->risks[f->risk_count++];
+
+            r->sector = s;
+            memcpy(r->was, f->cache + s * SECTOR, SECTOR);
+        }
+        f->sectors[s] = SECTOR_DIRTY;
+    }
     return true;
 }
 
@@ -150,15 +172,15 @@ static int disk_close(sqlite3_file *file)
 static int disk_read(sqlite3_file *file, void *to, int n, sqlite3_int64 at)
 {
     const struct file *f = handle_of(file)->file;
-    int64_t have = f->cache.size - at;
+    int64_t have = f->size - at;
 
     if (have >= n) {
-        memcpy(to, f->cache.data + at, (size_t)n);
+        memcpy(to, f->cache + at, (size_t)n);
         return SQLITE_OK;
     }
     memset(to, 0, (size_t)n);
     if (have > 0)
-        memcpy(to, f->cache.data + at, (size_t)have);
+        memcpy(to, f->cache + at, (size_t)have);
     return SQLITE_IOERR_SHORT_READ;
 }
 
@@ -178,17 +200,15 @@ static int disk_write(sqlite3_file *file, const void *from, int n, sqlite3_int64
 
     if (powerless(h->disk))
         return SQLITE_IOERR_WRITE;
-    if (end > f->cache.size && h->disk->state.full) {
+    if (end > f->size && h->disk->state.full) {
         h->disk->state.refused_writes++;
         return SQLITE_FULL;
     }
-    if (!grow(f, end))
+    if (!grow(f, end) || !put_at_risk(f, at, end))
         return SQLITE_FULL;
-    memcpy(f->cache.data + at, from, (size_t)n);
-    memset(f->sectors + at / SECTOR, SECTOR_DIRTY,
-           (size_t)((end + SECTOR - 1) / SECTOR - at / SECTOR));
-    if (end > f->cache.size)
-        f->cache.size = end;
+    memcpy(f->cache + at, from, (size_t)n);
+    if (end > f->size)
+        f->size = end;
     return SQLITE_OK;
 }
 
@@ -199,19 +219,36 @@ static int disk_truncate(sqlite3_file *file, sqlite3_int64 size)
 
     if (h->disk->state.off)
         return SQLITE_IOERR_TRUNCATE;
-    if (size < f->cache.size) {
-        memset(f->cache.data + size, 0, (size_t)(f->cache.size - size));
-        memset(f->sectors + size / SECTOR, SECTOR_DIRTY,
-               (size_t)((f->cache.size + SECTOR - 1) / SECTOR - size / SECTOR));
-        f->cache.size = size;
-    }
+    if (size >= f->size)
+        return SQLITE_OK;
+    if (!put_at_risk(f, size, f->size))
+        return SQLITE_IOERR_TRUNCATE;
+    memset(f->cache + size, 0, (size_t)(f->size - size));
+    f->size = size;
     return SQLITE_OK;
+}
+
+/* What is dirty is on the platter now; or will never be. */
+static void settle(struct file *f, bool fails)
+{
+    size_t left = 0;
+
+    for (size_t i = 0; i < f->risk_count; i++) {
+        uint8_t *sector = &f->sectors[f->risks[i].sector];
+
+        if (*sector == SECTOR_DIRTY)
+            *sector = fails ? SECTOR_DOOMED : SECTOR_CLEAN;
+        if (*sector != SECTOR_CLEAN && left++ < i)
+            f->risks[left - 1] = f->risks[i];
+    }
+    f->risk_count = left;
+    if (!fails)
+        f->platter_size = f->size;
 }
 
 static int disk_sync(sqlite3_file *file, int flags)
 {
     struct handle *h = handle_of(file);
-    struct file *f = h->file;
     struct sim_disk_state *s = &h->disk->state;
     bool fails = powerless(h->disk);
 
@@ -221,21 +258,14 @@ static int disk_sync(sqlite3_file *file, int flags)
         s->sync_failures++;
         fails = true;
     }
-    for (int64_t i = 0; i < f->room / SECTOR && !s->off; i++) {
-        if (f->sectors[i] != SECTOR_DIRTY)
-            continue;
-        f->sectors[i] = fails ? SECTOR_DOOMED : SECTOR_CLEAN;
-        if (!fails)
-            memcpy(f->platter.data + i * SECTOR, f->cache.data + i * SECTOR, SECTOR);
-    }
-    if (!fails)
-        f->platter.size = f->cache.size;
+    if (!s->off)
+        settle(h->file, fails);
     return fails ? SQLITE_IOERR_FSYNC : SQLITE_OK;
 }
 
 static int disk_size(sqlite3_file *file, sqlite3_int64 *size)
 {
-    *size = handle_of(file)->file->cache.size;
+    *size = handle_of(file)->file->size;
     return SQLITE_OK;
 }
 
@@ -551,15 +581,15 @@ struct sim_disk_state *sim_disk_state(struct sim_disk *d)
 
 /* --- power ------------------------------------------------------------------------------------ */
 
-static void decide(struct sim_disk *d, struct file *f, int64_t sector)
+static void decide(struct sim_disk *d, struct file *f, const struct risk *r)
 {
     uint64_t n = rand_below(&d->rand, 8);
-    bool keeps = f->sectors[sector] == SECTOR_DIRTY ? n < 4 : n < 1;
+    bool keeps = f->sectors[r->sector] == SECTOR_DIRTY ? n < 4 : n < 1;
     size_t from = keeps ? SECTOR : n == 7 ? (size_t)rand_below(&d->rand, SECTOR) : 0;
-    uint8_t *cache = f->cache.data + sector * SECTOR;
 
     /* Torn: it begins as written, and ends as it was. */
-    memcpy(cache + from, f->platter.data + sector * SECTOR + from, SECTOR - from);
+    memcpy(f->cache + r->sector * SECTOR + from, r->was + from, SECTOR - from);
+    f->sectors[r->sector] = SECTOR_CLEAN;
     d->state.sectors_lost += !from;
     d->state.sectors_torn += from && from < SECTOR;
 }
@@ -572,17 +602,13 @@ void sim_disk_power_failure(struct sim_disk *d)
 
         if (!f->there)
             continue;
-        for (int64_t s = 0; s < f->room / SECTOR; s++) {
-            if (f->sectors[s] != SECTOR_CLEAN)
-                decide(d, f, s);
-            f->sectors[s] = SECTOR_CLEAN;
-        }
-        if (f->platter.size != f->cache.size && rand_below(&d->rand, 2))
-            f->cache.size = f->platter.size;
-        if (f->cache.size < f->room)
-            memset(f->cache.data + f->cache.size, 0, (size_t)(f->room - f->cache.size));
-        if (f->room)
-            memcpy(f->platter.data, f->cache.data, (size_t)f->room);
-        f->platter.size = f->cache.size;
+        for (size_t r = 0; r < f->risk_count; r++)
+            decide(d, f, &f->risks[r]);
+        f->risk_count = 0;
+        if (f->platter_size != f->size && rand_below(&d->rand, 2))
+            f->size = f->platter_size;
+        if (f->size < f->room)
+            memset(f->cache + f->size, 0, (size_t)(f->room - f->size));
+        f->platter_size = f->size;
     }
 }
