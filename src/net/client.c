@@ -261,6 +261,8 @@ int net_client_send(struct net_client *client, const struct net_outgoing *reques
     call->timeout_ms = request->timeout_ms;
     net_http1_put_request(&call->head, request);
     call->host = net_pool_host(&client->pool, request->host, request->port, request->tls);
+    if (call->host && request->http2)
+        call->host->http2 = true;
     uv_update_time(&client->loop->uv);
     if (call->head.failed || !call->host || !net_route(call)) {
         release_call(call);

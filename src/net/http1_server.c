@@ -150,30 +150,31 @@ static void watch_writing(struct http1_session *s)
     net_conn_set_deadline(s->conn, s->base.server->options.header_timeout_ms);
 }
 
-static void answer(struct net_exchange *exchange, int status, const struct net_header *headers,
-                   size_t header_count, struct blob *body)
+static void answer(struct net_exchange *exchange, const struct net_reply *reply)
 {
     struct http1_session *s = LIST_ENTRY(exchange, struct http1_session, exchange);
     struct buf *out = &s->conn->loop->scratch;
+    struct blob *body = reply->body;
     bool close;
     int rc = -ENOMEM;
 
     assert(s->state == PENDING && "an exchange is answered once");
+    assert(reply->trailer_count == 0);
     s->close_after |= !s->message.keep_alive;
     close = s->close_after || s->base.server->closing;
     buf_reset(out);
     net_http1_put_response(
         out, &(struct net_http1_reply){
-                 .status = status,
-                 .headers = headers,
-                 .header_count = header_count,
+                 .status = reply->status,
+                 .headers = reply->headers,
+                 .header_count = reply->header_count,
                  .body_len = blob_slice(body).len,
                  .date = net_loop_date(s->conn->loop),
                  .close = close,
                  .keep_alive = !close && s->message.http10,
                  .upgrade_h2c = !s->conn->tls && s->base.server->options.advertise_h2c,
              });
-    if (s->message.parser.method == HTTP_HEAD || !net_http1_status_has_body(status))
+    if (s->message.parser.method == HTTP_HEAD || !net_http1_status_has_body(reply->status))
         body = NULL;
     s->state = WRITING;
     if (!out->failed)
@@ -194,6 +195,7 @@ static void refuse(struct http1_session *s, int status, const char *reason)
     char body[NET_REFUSAL_TEXT];
     size_t len;
 
+    net_server_refused(s->base.server, s->peer, status, reason);
     net_refusal_text(body, status, reason);
     len = strlen(body);
     buf_reset(out);

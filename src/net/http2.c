@@ -104,22 +104,35 @@ bool net_http2_is_hop_field(struct slice name)
 
 /* --- sending --------------------------------------------------------------------------------- */
 
+static int submit_trailers(nghttp2_session *session, int32_t id, struct net_fields *trailers)
+{
+    nghttp2_nv fields[NET_HEADERS_MAX];
+
+    net_fields_make(trailers);
+    for (size_t i = 0; i < trailers->count; i++) {
+        fields[i] = net_http2_field(trailers->headers[i].name, trailers->headers[i].value, 0);
+    }
+    return nghttp2_submit_trailer(session, id, fields, trailers->count);
+}
+
 static ssize_t on_read(nghttp2_session *session, int32_t id, uint8_t *to, size_t len,
                        uint32_t *flags, nghttp2_data_source *source, void *arg)
 {
     const struct net_http2_source *from = source->ptr;
     size_t left = blob_slice(from->body).len - from->done;
 
-    (void)session;
-    (void)id;
     (void)to;
     (void)arg;
     *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
-    if (left <= len) {
-        *flags |= NGHTTP2_DATA_FLAG_EOF;
-        return (ssize_t)left;
+    if (left > len)
+        return (ssize_t)len;
+    *flags |= NGHTTP2_DATA_FLAG_EOF;
+    if (from->trailers) {
+        if (submit_trailers(session, id, from->trailers) != 0)
+            return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* the stream is reset */
+        *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
     }
-    return (ssize_t)len;
+    return (ssize_t)left;
 }
 
 /* A DATA frame: its head, and bytes of the blob. */
@@ -147,14 +160,34 @@ nghttp2_data_provider net_http2_provider(struct net_http2_source *source)
     return (nghttp2_data_provider){.source.ptr = source, .read_callback = on_read};
 }
 
-nghttp2_session_callbacks *net_http2_callbacks(void)
+int net_http2_start(struct net_http2 *h, const struct net_http2_side *side)
 {
-    nghttp2_session_callbacks *callbacks;
+    nghttp2_session_callbacks *callbacks = NULL;
+    nghttp2_session *session = NULL;
+    nghttp2_option *option = NULL;
+    int rc = -ENOMEM;
 
-    if (nghttp2_session_callbacks_new(&callbacks) != 0)
-        return NULL;
+    if (nghttp2_session_callbacks_new(&callbacks) != 0 || nghttp2_option_new(&option) != 0)
+        goto out;
     nghttp2_session_callbacks_set_send_data_callback(callbacks, on_send_data);
-    return callbacks;
+    nghttp2_option_set_no_closed_streams(option, 1);
+    side->set_up(callbacks, option);
+    if ((side->server ? nghttp2_session_server_new2
+                      : nghttp2_session_client_new2)(&session, callbacks, h, option) != 0) {
+        session = NULL;
+        goto out;
+    }
+    if (nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, side->settings, side->setting_count) ||
+        nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, 0, side->window)) {
+        nghttp2_session_del(session);
+        goto out;
+    }
+    h->session = session;
+    rc = 0;
+out:
+    nghttp2_option_del(option);
+    nghttp2_session_callbacks_del(callbacks);
+    return rc;
 }
 
 /* Collects frames up to a good size; are there more? */

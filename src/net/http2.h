@@ -40,6 +40,14 @@ void net_fields_reset(struct net_fields *fields); /* keeps the memory */
 bool net_fields_add(struct net_fields *fields, struct slice name, struct slice value, size_t max);
 void net_fields_make(struct net_fields *fields);
 
+static inline nghttp2_nv net_http2_field(struct slice name, struct slice value, uint8_t flags)
+{
+    return (nghttp2_nv){(uint8_t *)(uintptr_t)name.data, (uint8_t *)(uintptr_t)value.data, name.len,
+                        value.len, flags};
+}
+
+#define FIXED(text) ((struct slice){(text), sizeof(text) - 1})
+
 /* True for fields that HTTP/2 does not carry (Connection and its like); the name in any case. */
 bool net_http2_is_hop_field(struct slice name);
 
@@ -58,10 +66,19 @@ struct net_http2 {
 struct net_http2_source {
     struct blob *body;
     size_t done;
+    struct net_fields *trailers; /* to be sent behind it; NULL: none */
 };
 
-/* Callbacks that both sides have in common, for the caller to add to. NULL: out of memory. */
-nghttp2_session_callbacks *net_http2_callbacks(void);
+/* Opens a session: sets the callbacks and options that both sides have in common, lets the caller
+ * add its own, and sends SETTINGS. Zero, or a negative errno: out of memory. */
+struct net_http2_side {
+    bool server;
+    void (*set_up)(nghttp2_session_callbacks *callbacks, nghttp2_option *option);
+    const nghttp2_settings_entry *settings;
+    size_t setting_count;
+    int32_t window; /* of the connection */
+};
+int net_http2_start(struct net_http2 *h, const struct net_http2_side *side);
 /* Provides blob bytes from a net_http2_source, uncopied. */
 nghttp2_data_provider net_http2_provider(struct net_http2_source *source);
 

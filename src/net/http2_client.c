@@ -200,13 +200,7 @@ static struct slice take(struct slice *rest, char stop)
     return slice(from, (size_t)(at - from));
 }
 
-static nghttp2_nv field(struct slice name, struct slice value)
-{
-    return (nghttp2_nv){(uint8_t *)(uintptr_t)name.data, (uint8_t *)(uintptr_t)value.data, name.len,
-                        value.len, NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE};
-}
-
-#define FIXED(text) ((struct slice){(text), sizeof(text) - 1})
+enum { UNCOPIED = NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE };
 
 static void to_lower(struct slice name)
 {
@@ -225,10 +219,11 @@ static size_t fields_of(struct net_call *call, nghttp2_nv *fields)
     struct slice rest = buf_slice(&call->head);
     size_t n = 4;
 
-    fields[0] = field(FIXED(":method"), take(&rest, ' '));
-    fields[1] = field(FIXED(":scheme"), call->host->tls ? FIXED("https") : FIXED("http"));
-    fields[2] = field(FIXED(":path"), take(&rest, ' '));
-    fields[3] = field(FIXED(":authority"), FIXED(""));
+    fields[0] = net_http2_field(FIXED(":method"), take(&rest, ' '), UNCOPIED);
+    fields[1] = net_http2_field(FIXED(":scheme"), call->host->tls ? FIXED("https") : FIXED("http"),
+                                UNCOPIED);
+    fields[2] = net_http2_field(FIXED(":path"), take(&rest, ' '), UNCOPIED);
+    fields[3] = net_http2_field(FIXED(":authority"), FIXED(""), UNCOPIED);
     take(&rest, '\n');
     while (*(const char *)rest.data != '\r') {
         struct slice name = take(&rest, ':');
@@ -237,9 +232,9 @@ static size_t fields_of(struct net_call *call, nghttp2_nv *fields)
 
         to_lower(name);
         if (slice_eq_str(name, "host")) {
-            fields[3] = field(FIXED(":authority"), value);
+            fields[3] = net_http2_field(FIXED(":authority"), value, UNCOPIED);
         } else if (!net_http2_is_hop_field(name)) {
-            fields[n] = field(name, value);
+            fields[n] = net_http2_field(name, value, UNCOPIED);
             if (is_unique(name))
                 fields[n].flags |= NGHTTP2_NV_FLAG_NO_INDEX;
             n++;
@@ -314,9 +309,9 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     (void)flags;
     if (!channel->base.client)
         return NGHTTP2_ERR_CALLBACK_FAILURE;
-    if (!call || call->head_done)
-        return 0; /* trailers are forgotten */
-    if (*name == ':') {
+    if (!call)
+        return 0;
+    if (*name == ':') { /* trailers have none */
         if (!take_status(call, value, value_len))
             net_call_fail(call, NET_MALFORMED,
                           "malformed response: too many interim (1xx) responses");
@@ -536,41 +531,29 @@ static void on_closed(struct net_conn *conn)
 
 /* --- opening --------------------------------------------------------------------------------- */
 
-static nghttp2_session *open_session(struct http2_channel *channel, size_t max_header_bytes)
+static void set_up(nghttp2_session_callbacks *callbacks, nghttp2_option *option)
 {
-    nghttp2_settings_entry settings[] = {
-        {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
-        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW},
-        {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t)max_header_bytes},
-    };
-    nghttp2_session_callbacks *callbacks = net_http2_callbacks();
-    nghttp2_option *option = NULL;
-    nghttp2_session *session = NULL;
-
-    if (!callbacks || nghttp2_option_new(&option) != 0)
-        goto out;
     nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
     /* We count the streams ourselves; the peer's own limit comes with its SETTINGS. */
     nghttp2_option_set_peer_max_concurrent_streams(option, NET_HTTP2_STREAMS);
-    nghttp2_option_set_no_closed_streams(option, 1);
-    if (nghttp2_session_client_new2(&session, callbacks, &channel->h2, option) != 0) {
-        session = NULL;
-        goto out;
-    }
-    if (nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, settings,
-                                sizeof settings / sizeof *settings) != 0 ||
-        nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, 0, CONNECTION_WINDOW) !=
-            0) {
-        nghttp2_session_del(session);
-        session = NULL;
-    }
-out:
-    nghttp2_option_del(option);
-    nghttp2_session_callbacks_del(callbacks);
-    return session;
+}
+
+static int open_session(struct http2_channel *channel, size_t max_header_bytes)
+{
+    const nghttp2_settings_entry settings[] = {
+        {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
+        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW},
+        {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t)max_header_bytes},
+    };
+
+    return net_http2_start(
+        &channel->h2, &(struct net_http2_side){.set_up = set_up,
+                                               .settings = settings,
+                                               .setting_count = sizeof settings / sizeof *settings,
+                                               .window = CONNECTION_WINDOW});
 }
 
 struct net_channel *net_http2_open(struct net_host *host, struct net_conn *conn)
@@ -581,9 +564,7 @@ struct net_channel *net_http2_open(struct net_host *host, struct net_conn *conn)
     const struct net_client_options *o = &host->client->options;
     struct http2_channel *channel = calloc(1, sizeof *channel);
 
-    if (channel)
-        channel->h2.session = open_session(channel, o->max_header_bytes);
-    if (!channel || !channel->h2.session) {
+    if (!channel || open_session(channel, o->max_header_bytes) < 0) {
         free(channel);
         net_conn_close(conn);
         return NULL;

@@ -47,7 +47,7 @@ struct stream {
     struct list link; /* of one of the session's lists; or of the server's spare ones */
     struct http2_session *session;
     struct net_request request;
-    struct net_fields fields;
+    struct net_fields fields, trailers;
     struct buf body;
     struct span method, target; /* within `names` */
     struct buf names;
@@ -92,6 +92,7 @@ static struct stream *new_stream(struct http2_session *s, int32_t id)
         if (!stream)
             return NULL;
         net_fields_init(&stream->fields);
+        net_fields_init(&stream->trailers);
         buf_init(&stream->body, server->options.max_body);
         buf_init(&stream->names, UINT32_MAX);
     }
@@ -107,6 +108,7 @@ static struct stream *new_stream(struct http2_session *s, int32_t id)
 static void free_stream(struct stream *stream)
 {
     net_fields_free(&stream->fields);
+    net_fields_free(&stream->trailers);
     buf_free(&stream->body);
     buf_free(&stream->names);
     free(stream);
@@ -133,14 +135,17 @@ static void recycle(struct stream *stream)
         return;
     }
     net_fields_reset(&stream->fields);
+    net_fields_reset(&stream->trailers);
     if (stream->body.cap > NET_HTTP2_KEEP)
         buf_free(&stream->body);
     if (stream->names.cap > NET_HTTP2_KEEP)
         buf_free(&stream->names);
     buf_reset(&stream->body);
     buf_reset(&stream->names);
-    *stream =
-        (struct stream){.fields = stream->fields, .body = stream->body, .names = stream->names};
+    *stream = (struct stream){.fields = stream->fields,
+                              .trailers = stream->trailers,
+                              .body = stream->body,
+                              .names = stream->names};
     list_init(&stream->link);
     list_push(&server->spare_streams, &stream->link);
     server->spare_count++;
@@ -250,17 +255,6 @@ static void on_flush(struct net_deferred *deferred)
 
 /* --- answers --------------------------------------------------------------------------------- */
 
-static nghttp2_nv field(struct slice name, struct slice value, uint8_t flags)
-{
-    return (nghttp2_nv){.name = (uint8_t *)(uintptr_t)name.data,
-                        .value = (uint8_t *)(uintptr_t)value.data,
-                        .namelen = name.len,
-                        .valuelen = value.len,
-                        .flags = flags};
-}
-
-#define FIXED(text) ((struct slice){(text), sizeof(text) - 1})
-
 /* The value as it may stand in a header; what may not is a space. */
 static struct slice cleaned(struct buf *scratch, const struct net_header *header)
 {
@@ -278,15 +272,15 @@ static struct slice cleaned(struct buf *scratch, const struct net_header *header
 }
 
 /* The head of an answer; nghttp2 copies it. Negative: it cannot be sent. */
-static int submit(struct stream *stream, int status, const struct net_header *headers, size_t count,
-                  size_t body_len, bool with_body)
+static int submit(struct stream *stream, const struct net_reply *reply, bool with_body)
 {
     struct net_loop *loop = stream->session->h2.conn->loop;
+    const struct net_header *headers = reply->headers;
+    size_t n = 0, count = reply->header_count;
     struct buf *scratch = &loop->scratch;
     nghttp2_data_provider provider = net_http2_provider(&stream->source);
     nghttp2_nv fields[NET_HEADERS_MAX + 3];
     char status_text[16], length_text[24];
-    size_t n = 0;
 
     if (count > NET_HEADERS_MAX)
         return -1;
@@ -296,46 +290,59 @@ static int submit(struct stream *stream, int status, const struct net_header *he
             return -1;
     }
     scratch->len = 0;
-    snprintf(status_text, sizeof status_text, "%d", status);
-    fields[n++] = field(FIXED(":status"), slice_str(status_text), 0);
-    fields[n++] = field(FIXED("date"), slice_str(net_loop_date(loop)), 0);
+    snprintf(status_text, sizeof status_text, "%d", reply->status);
+    fields[n++] = net_http2_field(FIXED(":status"), slice_str(status_text), 0);
+    fields[n++] = net_http2_field(FIXED("date"), slice_str(net_loop_date(loop)), 0);
     for (size_t i = 0; i < count; i++) {
         if (net_http1_is_token(headers[i].name) && !net_http2_is_hop_field(headers[i].name))
-            fields[n++] = field(headers[i].name, cleaned(scratch, &headers[i]), 0);
+            fields[n++] = net_http2_field(headers[i].name, cleaned(scratch, &headers[i]), 0);
     }
-    if (net_http1_status_has_body(status)) {
-        snprintf(length_text, sizeof length_text, "%zu", body_len);
-        fields[n++] = field(FIXED("content-length"), slice_str(length_text), 0);
+    if (net_http1_status_has_body(reply->status)) {
+        snprintf(length_text, sizeof length_text, "%zu", blob_slice(reply->body).len);
+        fields[n++] = net_http2_field(FIXED("content-length"), slice_str(length_text), 0);
     }
     return nghttp2_submit_response(stream->session->h2.session, stream->id, fields, n,
                                    with_body ? &provider : NULL);
 }
 
-static void respond(struct stream *stream, int status, const struct net_header *headers,
-                    size_t count, struct blob *body)
+/* Keeps the trailers until the body has left. False: they are too many or too large. */
+static bool keep_trailers(struct stream *stream, const struct net_reply *reply)
+{
+    size_t max = stream->session->base.server->options.max_header_bytes;
+
+    for (size_t i = 0; i < reply->trailer_count; i++) {
+        if (!net_fields_add(&stream->trailers, reply->trailers[i].name, reply->trailers[i].value,
+                            max))
+            return false;
+    }
+    stream->source.trailers = reply->trailer_count ? &stream->trailers : NULL;
+    return true;
+}
+
+static void respond(struct stream *stream, const struct net_reply *reply)
 {
     struct http2_session *s = stream->session;
-    size_t len = blob_slice(body).len;
-    bool with_body = len > 0 && !stream->is_head && net_http1_status_has_body(status);
+    bool with_body = blob_slice(reply->body).len > 0 && !stream->is_head &&
+                     net_http1_status_has_body(reply->status);
 
     list_remove(&stream->link);
     list_append(&s->answering, &stream->link);
     stream->state = ANSWERING;
     stream->since_ms = net_loop_now_ms(s->h2.conn->loop);
-    stream->source.body = with_body ? blob_ref(body) : NULL;
-    if (submit(stream, status, headers, count, len, with_body) < 0)
+    stream->source.body = with_body ? blob_ref(reply->body) : NULL;
+    if (!keep_trailers(stream, reply) || submit(stream, reply, with_body) < 0)
         nghttp2_submit_rst_stream(s->h2.session, NGHTTP2_FLAG_NONE, stream->id,
                                   NGHTTP2_INTERNAL_ERROR);
     flush_soon(s);
 }
 
-static void answer(struct net_exchange *exchange, int status, const struct net_header *headers,
-                   size_t count, struct blob *body)
+static void answer(struct net_exchange *exchange, const struct net_reply *reply)
 {
     struct stream *stream = LIST_ENTRY(exchange, struct stream, exchange);
 
     assert(stream->state == PENDING && "an exchange is answered once");
-    respond(stream, status, headers, count, body);
+    assert(reply->trailer_count == 0 || blob_slice(reply->body).len > 0);
+    respond(stream, reply);
 }
 
 /* Answers what is no proper request; its stream is reset behind the answer. */
@@ -347,12 +354,14 @@ static void refuse(struct stream *stream, int status, const char *reason)
     struct blob *body;
 
     assert(stream->state == RECEIVING);
+    net_server_refused(s->base.server, s->peer, status, reason);
     net_refusal_text(text, status, reason);
     body = blob_copy(slice_str(text));
     s->buffered -= stream->body.len;
     stream->refused = status;
     s->refusing++;
-    respond(stream, status, &type, 1, body);
+    respond(stream, &(struct net_reply){
+                        .status = status, .headers = &type, .header_count = 1, .body = body});
     blob_unref(body);
 }
 
@@ -449,6 +458,7 @@ static void deliver(struct stream *stream)
         .header_count = stream->fields.count,
         .body = buf_slice(&stream->body),
         .peer = slice_str(s->peer),
+        .http2 = true,
         .no_content_length = !stream->has_length && stream->body.len == 0,
     };
     if (!net_target_split(part(stream, stream->target), &request->path, &request->query)) {
@@ -467,7 +477,7 @@ static void deliver(struct stream *stream)
 /* A peer that waits for leave to send the body gets it. */
 static void maybe_continue(struct stream *stream)
 {
-    const nghttp2_nv status = field(FIXED(":status"), FIXED("100"), 0);
+    const nghttp2_nv status = net_http2_field(FIXED(":status"), FIXED("100"), 0);
     struct slice expect = net_header_get(stream->fields.headers, stream->fields.count, "expect");
 
     if (expect.len == 12 && strncasecmp(expect.data, "100-continue", 12) == 0)
@@ -726,20 +736,8 @@ static void destroy(struct net_session *base)
     close_session(LIST_ENTRY(base, struct http2_session, base));
 }
 
-static nghttp2_session *open_session(struct http2_session *s)
+static void set_up(nghttp2_session_callbacks *callbacks, nghttp2_option *option)
 {
-    const struct net_server_options *o = &s->base.server->options;
-    nghttp2_settings_entry settings[] = {
-        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, NET_HTTP2_STREAMS},
-        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW},
-        {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t)o->max_header_bytes},
-    };
-    nghttp2_session_callbacks *callbacks = net_http2_callbacks();
-    nghttp2_session *session = NULL;
-    nghttp2_option *option = NULL;
-
-    if (!callbacks || nghttp2_option_new(&option) != 0)
-        goto out;
     nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
@@ -747,24 +745,24 @@ static nghttp2_session *open_session(struct http2_session *s)
     nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_sent);
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
     nghttp2_option_set_no_auto_window_update(option, 1);
-    nghttp2_option_set_no_closed_streams(option, 1);
     nghttp2_option_set_stream_reset_rate_limit(option, RESETS, RESETS_BACK);
     nghttp2_option_set_server_fallback_rfc7540_priorities(option, 0);
-    if (nghttp2_session_server_new2(&session, callbacks, &s->h2, option) != 0) {
-        session = NULL;
-        goto out;
-    }
-    if (nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, settings,
-                                sizeof settings / sizeof *settings) != 0 ||
-        nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, 0, CONNECTION_WINDOW) !=
-            0) {
-        nghttp2_session_del(session);
-        session = NULL;
-    }
-out:
-    nghttp2_option_del(option);
-    nghttp2_session_callbacks_del(callbacks);
-    return session;
+}
+
+static int open_session(struct http2_session *s)
+{
+    const nghttp2_settings_entry settings[] = {
+        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, NET_HTTP2_STREAMS},
+        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW},
+        {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t)s->base.server->options.max_header_bytes},
+    };
+
+    return net_http2_start(
+        &s->h2, &(struct net_http2_side){.server = true,
+                                         .set_up = set_up,
+                                         .settings = settings,
+                                         .setting_count = sizeof settings / sizeof *settings,
+                                         .window = CONNECTION_WINDOW});
 }
 
 bool net_http2_serve(struct net_server *server, struct net_conn *conn, const char *peer)
@@ -777,8 +775,7 @@ bool net_http2_serve(struct net_server *server, struct net_conn *conn, const cha
     if (!s)
         return false;
     net_server_add(server, &s->base, &ops);
-    s->h2.session = open_session(s);
-    if (!s->h2.session) {
+    if (open_session(s) < 0) {
         net_server_remove(&s->base);
         free(s);
         return false;

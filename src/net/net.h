@@ -73,6 +73,7 @@ struct net_request {
     struct slice peer;      /* "127.0.0.1:5312" */
     bool no_content_length; /* neither a Content-Length nor a chunked body came with it */
     bool chunked;
+    bool http2;
 };
 
 struct net_server_options {
@@ -100,6 +101,9 @@ struct net_server_options {
      * up: the exchange is gone; except in HTTP/1.0, where the answer is still written.
      */
     void (*gone)(void *arg, struct net_exchange *exchange);
+    /* A request was answered with this status (400, 408, 413, 431) without having been handled, as
+     * it is malformed, too slow or too large. May be NULL. */
+    void (*refused)(void *arg, struct slice peer, int status, const char *reason);
     void *arg;
 };
 
@@ -131,6 +135,10 @@ void *net_exchange_get(struct net_exchange *exchange);
  */
 void net_answer(struct net_exchange *exchange, int status, const struct net_header *headers,
                 size_t header_count, struct blob *body);
+/* The same, with fields behind the body, which is not empty. For requests of HTTP/2 only. */
+void net_answer_trailed(struct net_exchange *exchange, int status, const struct net_header *headers,
+                        size_t header_count, struct blob *body, const struct net_header *trailers,
+                        size_t trailer_count);
 
 /* --- client ---------------------------------------------------------------------------------- */
 
@@ -152,7 +160,7 @@ struct net_response {
     const char *message;      /* of a failure, for people: what, and to which address */
     bool unsent; /* of a failure: there was no connection, so that no byte of it was sent */
     int status;
-    const struct net_header *headers;
+    const struct net_header *headers; /* over HTTP/2, the trailers behind them */
     size_t header_count;
     struct slice body;
 };
@@ -177,7 +185,8 @@ void net_client_destroy(struct net_client *client);
 struct net_outgoing {
     struct slice host; /* name, IPv4, or IPv6 without brackets */
     uint16_t port;
-    bool tls; /* https: the peer's certificate must be valid for the host */
+    bool tls;   /* https: the peer's certificate must be valid for the host */
+    bool http2; /* is known to be spoken there in clear text, too */
     struct slice method;
     struct slice target;              /* path and query */
     const struct net_header *headers; /* Host and Content-Length are added; no other is */

@@ -31,6 +31,7 @@ struct world {
     uint16_t port;
     struct net_exchange *held[HELD_MAX];
     size_t held_count, served, gone;
+    int refused; /* the last status */
     struct blob *big;
     bool destroy_on_gone;
     char method[16], path[64], query[64], seen[64], host[64], peer[64];
@@ -81,6 +82,11 @@ static void handle(void *arg, struct net_exchange *exchange, const struct net_re
         net_answer(exchange, 204, NULL, 0, NULL);
     } else if (slice_eq_str(request->path, "/big")) {
         net_answer(exchange, 200, NULL, 0, w->big);
+    } else if (slice_eq_str(request->path, "/trailed")) {
+        const struct net_header trailer = {slice_str("x-h"), slice_str("behind")};
+
+        assert_true(request->http2);
+        net_answer_trailed(exchange, 200, NULL, 0, w->big, &trailer, 1);
     } else if (slice_eq_str(request->path, "/destroy")) {
         net_server_destroy(w->server);
         w->server = NULL;
@@ -99,6 +105,15 @@ static void on_gone(void *arg, struct net_exchange *exchange)
 
     (void)exchange;
     w->gone++;
+}
+
+static void on_refused(void *arg, struct slice peer, int status, const char *reason)
+{
+    struct world *w = arg;
+
+    assert_int_equal(strncmp(peer.data, "127.0.0.1:", 10), 0);
+    assert_non_null(reason);
+    w->refused = status;
 }
 
 static void end_client(struct world *w);
@@ -202,6 +217,7 @@ static void start(struct world *w, struct net_server_options server,
     server.host = "127.0.0.1";
     server.handle = handle;
     server.gone = on_gone;
+    server.refused = on_refused;
     server.arg = w;
     server.advertise_h2c = w->protocol == H2C;
     if (w->protocol >= TLS_HTTP1) {
@@ -362,6 +378,7 @@ static void refuses_what_is_too_large(void **state)
     DONE(w, &o);
     assert_int_equal(o.failure, NET_OK);
     assert_int_equal(o.status, 413);
+    assert_int_equal(w->refused, 413);
     assert_non_null(strstr(o.body, "\"resource_exhausted\""));
     o = outcome(w);
     request.body = NULL;
@@ -371,10 +388,41 @@ static void refuses_what_is_too_large(void **state)
     DONE(w, &o);
     assert_int_equal(o.failure, NET_OK);
     assert_int_equal(o.status, 431);
+    assert_int_equal(w->refused, 431);
     o = get(w, "/still"); /* and nothing else is broken by it */
     assert_int_equal(o.status, 200);
     blob_unref(body);
     assert_int_equal(w->served, 2);
+}
+
+/* Behind a body of one frame, and of many; a client that knows of HTTP/2 needs not be told. */
+static void sends_trailers(void **state)
+{
+    struct world *w = *state;
+    struct outcome o = outcome(w);
+    struct net_outgoing request;
+
+    start_plain(w);
+    request = request_to(&o, "/trailed");
+    request.http2 = true;
+    if (w->protocol == H2C) {
+        end_client(w);
+        new_client(w, (struct net_client_options){0});
+    }
+    for (size_t len = 1; len < 4000000; len = 3000000 * len + 1) {
+        w->big = blob_new(len);
+        memset(w->big->data, 'b', len);
+        o = outcome(w);
+        send_it(&o, &request);
+        DONE(w, &o);
+        assert_int_equal(o.status, 200);
+        assert_int_equal(o.body_len, len);
+        assert_string_equal(o.header, "behind");
+        blob_unref(w->big);
+        w->big = NULL;
+    }
+    o = get(w, "/first"); /* and the stream that comes next has none of them */
+    assert_string_equal(o.header, "a value");
 }
 
 static void tells_responses_that_are_too_large(void **state)
@@ -679,6 +727,8 @@ int main(void)
         EACH(carries_every_kind_of_answer),
         EACH(carries_large_bodies_both_ways),
         EACH(refuses_what_is_too_large),
+        T(sends_trailers, h2c),
+        T(sends_trailers, tls2),
         EACH(tells_responses_that_are_too_large),
         EACH(answers_in_any_order),
         EACH(a_call_times_out),

@@ -187,6 +187,15 @@ void net_refusal_text(char text[NET_REFUSAL_TEXT], int status, const char *reaso
         *quote = '\'';
 }
 
+void net_server_refused(const struct net_server *server, const char *peer, int status,
+                        const char *reason)
+{
+    const struct net_server_options *o = &server->options;
+
+    if (o->refused)
+        o->refused(o->arg, slice_str(peer), status, reason);
+}
+
 /* --- the server ------------------------------------------------------------------------------ */
 
 static void set_defaults(struct net_server_options *options)
@@ -346,5 +355,17 @@ void *net_exchange_get(struct net_exchange *exchange)
 void net_answer(struct net_exchange *exchange, int status, const struct net_header *headers,
                 size_t header_count, struct blob *body)
 {
-    exchange->answer(exchange, status, headers, header_count, body);
+    net_answer_trailed(exchange, status, headers, header_count, body, NULL, 0);
+}
+
+void net_answer_trailed(struct net_exchange *exchange, int status, const struct net_header *headers,
+                        size_t header_count, struct blob *body, const struct net_header *trailers,
+                        size_t trailer_count)
+{
+    exchange->answer(exchange, &(struct net_reply){.status = status,
+                                                   .headers = headers,
+                                                   .header_count = header_count,
+                                                   .body = body,
+                                                   .trailers = trailers,
+                                                   .trailer_count = trailer_count});
 }

@@ -18,6 +18,14 @@ struct net_session_ops {
     void (*destroy)(struct net_session *session);
 };
 
+/* An answer of the application. */
+struct net_reply {
+    int status;
+    const struct net_header *headers, *trailers;
+    size_t header_count, trailer_count;
+    struct blob *body;
+};
+
 /* A connection as the server sees it. */
 struct net_session {
     struct list link;
@@ -26,8 +34,7 @@ struct net_session {
 };
 
 struct net_exchange {
-    void (*answer)(struct net_exchange *exchange, int status, const struct net_header *headers,
-                   size_t header_count, struct blob *body);
+    void (*answer)(struct net_exchange *exchange, const struct net_reply *reply);
     void *data;
 };
 
@@ -57,6 +64,9 @@ bool net_target_split(struct slice target, struct slice *path, struct slice *que
 /* The body of an answer to what is no proper request. */
 #define NET_REFUSAL_TEXT 256
 void net_refusal_text(char text[NET_REFUSAL_TEXT], int status, const char *reason);
+/* Tells the application of it. */
+void net_server_refused(const struct net_server *server, const char *peer, int status,
+                        const char *reason);
 
 /* Takes over a descriptor that was accepted. */
 void net_greet(struct net_server *server, int fd, const char *peer);
