@@ -921,7 +921,12 @@ struct dispatch_endpoint_options {
     /* Called when a replay noticed what is not an error: a call with another input than at first.
      */
     void (*on_warning)(void *arg, const char *dispatch_id, const char *text);
-    uint64_t reserved_[5];
+    /* The public key of the orchestrator, as `dispatch verification get` prints it (PEM, where a
+     * backslash and an n may stand for a line break) or as the base64 of its 32 bytes: requests
+     * over HTTP that it has not signed are refused. NULL: that of DISPATCH_VERIFICATION_KEY;
+     * without either, or if it is empty, whoever reaches the endpoint may run its functions. */
+    const char *verification_key;
+    uint64_t reserved_[4];
 };
 
 /*
@@ -969,6 +974,28 @@ struct dispatch_reply {
 DISPATCH_SDK_API void
 dispatch_endpoint_handle(struct dispatch_endpoint *endpoint, const void *request, size_t size,
                          void (*done)(void *arg, const struct dispatch_reply *reply), void *arg);
+
+/* A request as some HTTP server has it. */
+struct dispatch_http_header {
+    const char *name, *value;
+};
+struct dispatch_http_request {
+    const char *method; /* "POST" */
+    const char *target; /* the path as it was sent, escaped, and its query */
+    const struct dispatch_http_header *headers; /* with Host */
+    size_t header_count;
+    const void *body;
+    size_t size;
+};
+
+/*
+ * The same of a whole HTTP request: with a verification key, one that is not signed by it is
+ * answered with HTTP status 401 or 403. dispatch_endpoint_handle looks at no signature, and is for
+ * bytes whose sender is known otherwise. The request is read during the call only.
+ */
+DISPATCH_SDK_API void dispatch_endpoint_handle_http(
+    struct dispatch_endpoint *endpoint, const struct dispatch_http_request *request,
+    void (*done)(void *arg, const struct dispatch_reply *reply), void *arg);
 
 /*
  * A raw function gets the packed RunRequest, and answers with a packed RunResponse, now or later,

@@ -48,9 +48,10 @@ struct dispatch_endpoint {
     struct sdk_pool *pool;
     struct sdk_coroutines *coroutines;
     struct sdk_listener *listener;
-    pthread_mutex_t lock; /* of what follows */
-    pthread_cond_t idle;  /* outstanding became 0 */
-    struct map running;   /* hash of the id to a chain of requests */
+    struct sdk_verifier *verifier; /* NULL: whoever asks */
+    pthread_mutex_t lock;          /* of what follows */
+    pthread_cond_t idle;           /* outstanding became 0 */
+    struct map running;            /* hash of the id to a chain of requests */
     size_t outstanding;
     bool stopping;
 };
@@ -98,12 +99,16 @@ int dispatch_endpoint_create(const struct dispatch_endpoint_options *options,
     if (!made->options.max_run_memory)
         made->options.max_run_memory = SDK_DEFAULT_RUN_MEMORY;
     rc = sdk_registry_check(made->registry, failure);
+    if (!rc)
+        rc = sdk_verifier_create(made->options.verification_key, &made->verifier, failure);
+    made->options.verification_key = NULL;
     if (!rc && create_coroutines(made, &err))
         rc = sdk_fail_from(failure, &err);
     if (!rc && sdk_pool_create(made->options.workers, made->options.max_queue, &made->pool, &err))
         rc = sdk_fail_from(failure, &err);
     if (rc) {
         sdk_coroutines_destroy(made->coroutines);
+        free(made->verifier);
         free(made);
         return rc;
     }
@@ -114,6 +119,11 @@ int dispatch_endpoint_create(const struct dispatch_endpoint_options *options,
     pthread_condattr_destroy(&monotonic);
     *endpoint = made;
     return 0;
+}
+
+const struct sdk_verifier *sdk_endpoint_verifier(const struct dispatch_endpoint *endpoint)
+{
+    return endpoint->verifier;
 }
 
 static int listen_as(struct dispatch_endpoint *endpoint, const struct sdk_listen_options *options,
@@ -188,6 +198,7 @@ void dispatch_endpoint_destroy(struct dispatch_endpoint *endpoint)
     sdk_pool_destroy(endpoint->pool);
     sdk_coroutines_destroy(endpoint->coroutines);
     map_free(&endpoint->running);
+    free(endpoint->verifier);
     pthread_cond_destroy(&endpoint->idle);
     pthread_mutex_destroy(&endpoint->lock);
     free(endpoint);
@@ -625,4 +636,18 @@ void dispatch_endpoint_handle(struct dispatch_endpoint *endpoint, const void *by
     request->function = function;
     request->first = waiter;
     submit(endpoint, request);
+}
+
+void dispatch_endpoint_handle_http(struct dispatch_endpoint *endpoint,
+                                   const struct dispatch_http_request *request,
+                                   void (*done)(void *arg, const struct dispatch_reply *reply),
+                                   void *arg)
+{
+    struct waiter waiter = {.done = done, .arg = arg};
+    struct error err = {0};
+
+    if (sdk_verify_http(endpoint->verifier, request, &err))
+        reply_error(&waiter, err.code, err.message);
+    else
+        dispatch_endpoint_handle(endpoint, request->body, request->size, done, arg);
 }

@@ -4,11 +4,29 @@
 #define SDK_ENDPOINT_H
 
 #include "sdk/internal.h"
+#include "wire/signature.h"
 
 /* Bodies past this are refused with the documented message. */
 #define SDK_BODY_MAX 16000000
 
 struct sdk_listener;
+
+/* Who may ask for runs: whoever has the private key. */
+struct sdk_verifier {
+    struct signature_public key;
+};
+
+/* From the text of a key; NULL: from DISPATCH_VERIFICATION_KEY. *verifier is NULL if there is none.
+ * To be given to free(). */
+int sdk_verifier_create(const char *text, struct sdk_verifier **verifier,
+                        struct dispatch_failure *failure);
+/* With a NULL verifier, everybody may. */
+int sdk_verify(const struct sdk_verifier *verifier, const struct signature_request *request,
+               struct error *err);
+int sdk_verify_http(const struct sdk_verifier *verifier,
+                    const struct dispatch_http_request *request, struct error *err);
+/* The endpoint's own. */
+const struct sdk_verifier *sdk_endpoint_verifier(const struct dispatch_endpoint *endpoint);
 
 /* Where an endpoint listens. */
 struct sdk_listen_options {

@@ -148,12 +148,41 @@ static bool check_request(struct net_exchange *exchange, const struct net_reques
     return false;
 }
 
+/* True: whoever sent it may; else it was answered. */
+static bool verify(const struct sdk_verifier *verifier, struct net_exchange *exchange,
+                   const struct net_request *request)
+{
+    struct signature_field *fields;
+    struct signature_request signed_request = {
+        .method = request->method,
+        .path = request->path,
+        .query = request->query,
+        .authority = net_header_get(request->headers, request->header_count, "host"),
+        .field_count = request->header_count,
+        .body = request->body};
+    struct error err = {0};
+    int code;
+
+    if (!verifier)
+        return true;
+    fields = calloc(request->header_count + 1, sizeof *fields);
+    for (size_t i = 0; fields && i < request->header_count; i++)
+        fields[i] = (struct signature_field){request->headers[i].name, request->headers[i].value};
+    signed_request.fields = fields;
+    code = fields ? sdk_verify(verifier, &signed_request, &err) : error_memory(&err);
+    if (code)
+        send_error(exchange, code, err.message);
+    free(fields);
+    return code == 0;
+}
+
 static void on_request(void *arg, struct net_exchange *exchange, const struct net_request *request)
 {
     struct sdk_listener *listener = arg;
     struct incoming *incoming;
 
-    if (!check_request(exchange, request))
+    if (!check_request(exchange, request) ||
+        !verify(sdk_endpoint_verifier(listener->endpoint), exchange, request))
         return;
     incoming = calloc(1, sizeof *incoming);
     if (!incoming) {

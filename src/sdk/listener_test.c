@@ -3,8 +3,10 @@
  * against an orchestrator that this test plays. */
 #include "sdk/http_test.h"
 
+#include "base/clock.h"
 #include "sdk/endpoint.h"
 #include "sdk/internal.h"
+#include "wire/signature.h"
 
 #define RUN "POST /dispatch.sdk.v1.FunctionService/Run HTTP/1.1\r\nHost: x\r\n"
 
@@ -134,6 +136,183 @@ static void test_no_certificate(void **state)
     assert_non_null(strstr(failure.message, "/nonexistent/cert.pem: No such file"));
     assert_int_equal(dispatch_endpoint_port(endpoint), 0);
     assert_int_equal(dispatch_endpoint_listen(endpoint, "127.0.0.1:0", NULL), 0);
+    dispatch_endpoint_destroy(endpoint);
+}
+
+/* --- signatures ------------------------------------------------------------------------------- */
+
+#define HOST "example.com:8000"
+
+/* A run of "doubles", signed now with the key of this seed. */
+struct signed_run {
+    struct signature_headers headers;
+    char public_text[SIGNATURE_PEM_MAX];
+    void *bytes;
+    size_t size;
+};
+
+static void sign_run(struct signed_run *run, uint8_t seed_byte, int64_t age_s)
+{
+    const struct signature_field type = {slice_str("content-type"), slice_str("application/proto")};
+    struct dispatch_run_request doubles_21 = {.function = "doubles", .input = dispatch_int(21)};
+    uint8_t seed[32] = {seed_byte};
+    struct signature_private key;
+    struct signature_public public;
+    struct signature_request request = {.method = slice_str("POST"),
+                                        .path = slice_str("/dispatch.sdk.v1.FunctionService/Run"),
+                                        .authority = slice_str(HOST),
+                                        .fields = &type,
+                                        .field_count = 1};
+    int64_t now_s = clock_now(clock_system()) / NS_PER_S;
+
+    assert_int_equal(dispatch_run_request_pack(&doubles_21, &run->bytes, &run->size, NULL), 0);
+    request.body = slice(run->bytes, run->size);
+    signature_from_seed(seed, &key);
+    signature_public_of(&key, &public);
+    signature_write_pem(&public, run->public_text);
+    assert_int_equal(signature_sign(&request, &key, now_s - age_s, &run->headers, NULL), 0);
+}
+
+static void ask_signed(uint16_t port, const struct signed_run *run, const char *signature,
+                       int status, const char *text)
+{
+    struct http_message answer;
+    char head[1024];
+
+    snprintf(head, sizeof head,
+             "POST /dispatch.sdk.v1.FunctionService/Run HTTP/1.1\r\nHost: " HOST "\r\n"
+             "Content-Type: application/proto\r\nContent-Length: %zu\r\n"
+             "Content-Digest: %s\r\nSignature-Input: %s\r\nSignature: %s\r\n",
+             run->size, run->headers.content_digest, run->headers.signature_input, signature);
+    assert_true(http_ask(port, head, run->bytes, run->size, &answer));
+    assert_int_equal(answer.status, status);
+    if (text)
+        assert_string_equal((const char *)answer.body, text);
+    free(answer.body);
+}
+
+static void test_signed_over_http(void **state)
+{
+    struct dispatch_endpoint_options options = {0};
+    struct dispatch_endpoint *endpoint = NULL;
+    struct signed_run good, wrong, old;
+    char flat[256];
+    uint16_t port;
+    size_t len = 0;
+
+    (void)state;
+    sign_run(&good, 1, 0);
+    sign_run(&wrong, 2, 0);
+    sign_run(&old, 1, 310);
+    /* As people put it into an environment: in one line. */
+    for (const char *p = good.public_text; *p; p++)
+        len += (size_t)snprintf(flat + len, sizeof flat - len, *p == '\n' ? "\\n" : "%c", *p);
+    options.verification_key = flat;
+    assert_int_equal(dispatch_endpoint_create(&options, &endpoint, NULL), 0);
+    assert_int_equal(dispatch_endpoint_listen(endpoint, "127.0.0.1:0", NULL), 0);
+    port = dispatch_endpoint_port(endpoint);
+    ask_signed(port, &good, good.headers.signature, 200, NULL);
+    ask_signed(port, &wrong, wrong.headers.signature, 403,
+               "{\"code\":\"permission_denied\",\"message\":\"invalid signature\"}");
+    ask_signed(port, &old, old.headers.signature, 403,
+               "{\"code\":\"permission_denied\",\"message\":\"the signature is too old\"}");
+    good.headers.signature[20] ^= 1;
+    ask_signed(port, &good, good.headers.signature, 403,
+               "{\"code\":\"permission_denied\",\"message\":\"invalid signature\"}");
+    answers(port, RUN "Content-Length: 1\r\n", "x", 1, 403,
+            "{\"code\":\"permission_denied\",\"message\":\"missing Signature-Input header\"}");
+    dispatch_endpoint_destroy(endpoint);
+    dispatch_bytes_free(good.bytes);
+    dispatch_bytes_free(wrong.bytes);
+    dispatch_bytes_free(old.bytes);
+}
+
+struct handled {
+    pthread_mutex_t lock;
+    pthread_cond_t done;
+    int status; /* 0: not yet */
+    char body[512];
+};
+
+static void on_handled(void *arg, const struct dispatch_reply *reply)
+{
+    struct handled *handled = arg;
+
+    pthread_mutex_lock(&handled->lock);
+    handled->status = reply->http_status;
+    snprintf(handled->body, sizeof handled->body, "%.*s", (int)reply->size,
+             (const char *)reply->body);
+    pthread_cond_signal(&handled->done);
+    pthread_mutex_unlock(&handled->lock);
+}
+
+static void handle_http(struct dispatch_endpoint *endpoint,
+                        const struct dispatch_http_request *request, int status, const char *text)
+{
+    struct handled handled = {.lock = PTHREAD_MUTEX_INITIALIZER, .done = PTHREAD_COND_INITIALIZER};
+
+    dispatch_endpoint_handle_http(endpoint, request, on_handled, &handled);
+    pthread_mutex_lock(&handled.lock);
+    while (!handled.status)
+        pthread_cond_wait(&handled.done, &handled.lock);
+    assert_int_equal(handled.status, status);
+    assert_non_null(strstr(handled.body, text));
+    pthread_mutex_unlock(&handled.lock);
+}
+
+static void test_signed_by_hand(void **state)
+{
+    struct dispatch_endpoint *endpoint = NULL;
+    struct signed_run run;
+
+    (void)state;
+    sign_run(&run, 3, 0);
+    setenv("DISPATCH_VERIFICATION_KEY", run.public_text, 1);
+    assert_int_equal(dispatch_endpoint_create(NULL, &endpoint, NULL), 0);
+    unsetenv("DISPATCH_VERIFICATION_KEY");
+    {
+        struct dispatch_http_header headers[] = {
+            {"HOST", HOST},
+            {"Content-Type", "application/proto"},
+            {"Content-Digest", run.headers.content_digest},
+            {"Signature-Input", run.headers.signature_input},
+            {"Signature", run.headers.signature},
+        };
+        struct dispatch_http_request request = {
+            "POST", "/dispatch.sdk.v1.FunctionService/Run?x=1", headers, 5, run.bytes, run.size};
+
+        handle_http(endpoint, &request, 200, "");
+        request.header_count = 4;
+        handle_http(endpoint, &request, 403, "missing Signature header");
+        request.header_count = 5;
+        request.target = "/elsewhere";
+        handle_http(endpoint, &request, 403, "invalid signature");
+        headers[4].value = "dispatch=nothing";
+        handle_http(endpoint, &request, 403, "malformed Signature header");
+        request.header_count = 1000;
+        handle_http(endpoint, &request, 400, "more than 256 headers");
+    }
+    dispatch_endpoint_destroy(endpoint);
+    dispatch_bytes_free(run.bytes);
+}
+
+static void test_keys_that_are_none(void **state)
+{
+    struct dispatch_endpoint_options options = {.verification_key = "nonsense"};
+    struct dispatch_endpoint *endpoint = NULL;
+    struct dispatch_failure failure = {0};
+
+    (void)state;
+    assert_int_equal(dispatch_endpoint_create(&options, &endpoint, &failure),
+                     DISPATCH_CODE_INVALID_ARGUMENT);
+    assert_string_equal(failure.message, "invalid verification key 'nonsense'");
+    setenv("DISPATCH_VERIFICATION_KEY", "x", 1);
+    assert_int_equal(dispatch_endpoint_create(NULL, &endpoint, &failure),
+                     DISPATCH_CODE_INVALID_ARGUMENT);
+    assert_string_equal(failure.message, "invalid DISPATCH_VERIFICATION_KEY 'x'");
+    setenv("DISPATCH_VERIFICATION_KEY", "", 1);
+    assert_int_equal(dispatch_endpoint_create(NULL, &endpoint, &failure), 0);
+    unsetenv("DISPATCH_VERIFICATION_KEY");
     dispatch_endpoint_destroy(endpoint);
 }
 
@@ -276,9 +455,11 @@ static void test_configuration(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refusals),       cmocka_unit_test(test_run_over_http),
-        cmocka_unit_test(test_address_in_use), cmocka_unit_test(test_dispatch_run),
-        cmocka_unit_test(test_configuration),  cmocka_unit_test(test_no_certificate),
+        cmocka_unit_test(test_refusals),           cmocka_unit_test(test_run_over_http),
+        cmocka_unit_test(test_address_in_use),     cmocka_unit_test(test_dispatch_run),
+        cmocka_unit_test(test_configuration),      cmocka_unit_test(test_no_certificate),
+        cmocka_unit_test(test_signed_over_http),   cmocka_unit_test(test_signed_by_hand),
+        cmocka_unit_test(test_keys_that_are_none),
     };
 
     unsetenv("DISPATCH_STORE");
