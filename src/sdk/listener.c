@@ -116,7 +116,8 @@ static void send_reply(struct incoming *incoming)
 
 /* --- requests -------------------------------------------------------------------------------- */
 
-/* The part of a header before any parameter. */
+/* The part of a header before any parameter. The original's test service names no type, so its HTTP
+ * client says octet-stream. */
 static bool is_proto(struct slice content_type)
 {
     const char *end = content_type.len ? memchr(content_type.data, ';', content_type.len) : NULL;
@@ -125,7 +126,8 @@ static bool is_proto(struct slice content_type)
         content_type.len = (size_t)(end - (const char *)content_type.data);
     while (content_type.len > 0 && ((const char *)content_type.data)[content_type.len - 1] == ' ')
         content_type.len--;
-    return content_type.len == 0 || slice_eq_str(content_type, "application/proto");
+    return content_type.len == 0 || slice_eq_str(content_type, "application/proto") ||
+           slice_eq_str(content_type, "application/octet-stream");
 }
 
 /* Answers what is not a Run; true: it is one. */

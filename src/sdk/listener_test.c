@@ -65,6 +65,8 @@ static void test_refusals(void **state)
     answers(port, "GET /dispatch.sdk.v1.FunctionService/Run HTTP/1.1\r\nHost: x\r\n", "", 0, 405,
             "");
     answers(port, RUN "Content-Length: 2\r\n", "\x0a\x00", 2, 400, "function is required");
+    answers(port, RUN "Content-Type: application/octet-stream\r\nContent-Length: 2\r\n", "\x0a\x00",
+            2, 400, "function is required");
     answers(port, RUN "Content-Type: application/proto\r\nContent-Length: 5\r\n", "\x0a\x03nix", 5,
             404, "{\"code\":\"not_found\",\"message\":\"function 'nix' does not exist\"}");
     dispatch_endpoint_destroy(endpoint);
