@@ -137,10 +137,12 @@ static void finish_failed(struct net_call *call, enum net_failure failure, const
 void net_call_fail(struct net_call *call, enum net_failure failure, const char *format, ...)
 {
     const struct net_host *host = call->host;
-    bool ipv6 = strchr(host->name, ':') != NULL;
+    bool local = net_is_unix(slice_str(host->name));
+    bool ipv6 = !local && strchr(host->name, ':') != NULL;
     char text[ERROR_MESSAGE_MAX];
-    int len = snprintf(text, sizeof text, "request to %s%s%s:%u: ", ipv6 ? "[" : "", host->name,
-                       ipv6 ? "]" : "", host->port);
+    int len = local ? snprintf(text, sizeof text, "request to %s: ", host->name)
+                    : snprintf(text, sizeof text, "request to %s%s%s:%u: ", ipv6 ? "[" : "",
+                               host->name, ipv6 ? "]" : "", host->port);
     va_list args;
 
     assert(len > 0 && (size_t)len < sizeof text);
@@ -212,7 +214,15 @@ static bool is_name(struct slice text, const char *lower)
 
 static int check(const struct net_outgoing *request, struct error *err)
 {
-    if (request->host.len == 0 || request->host.len > 255 || !is_clean(request->host))
+    bool local = net_is_unix(request->host);
+
+    if (local && request->host.len > NET_UNIX_PATH_MAX)
+        return error_set(err, CODE_INVALID_ARGUMENT,
+                         "the path of a Unix socket has at most %d bytes: %.*s", NET_UNIX_PATH_MAX,
+                         SLICE_FMT(request->host));
+    if (request->host.len == 0 || request->host.len > 255 ||
+        !(local ? !request->tls && !memchr(request->host.data, '\0', request->host.len)
+                : is_clean(request->host)))
         return error_set(err, CODE_INVALID_ARGUMENT, "invalid host in a request");
     if (!net_http1_is_token(request->method))
         return error_set(err, CODE_INVALID_ARGUMENT, "invalid method in a request");

@@ -450,8 +450,19 @@ void net_address_format(const struct sockaddr *address, char text[NET_ADDRESS_TE
         inet_ntop(AF_INET6, &in->sin6_addr, host, sizeof host);
         snprintf(text, NET_ADDRESS_TEXT, "[%s]:%u", host, ntohs(in->sin6_port));
     } else {
-        snprintf(text, NET_ADDRESS_TEXT, "unknown");
+        snprintf(text, NET_ADDRESS_TEXT, address->sa_family == AF_UNIX ? "unix" : "unknown");
     }
+}
+
+bool net_unix_address(const char *path, struct sockaddr_un *address)
+{
+    size_t len = strlen(path);
+
+    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    if (len > NET_UNIX_PATH_MAX)
+        return false;
+    memcpy(address->sun_path, path, len + 1);
+    return true;
 }
 
 /* Small messages leave at once, and a peer whose machine vanished is noticed after some minutes. */

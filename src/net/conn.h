@@ -11,6 +11,9 @@
 #ifndef NET_CONN_H
 #define NET_CONN_H
 
+#include <sys/socket.h>
+#include <sys/un.h>
+
 #include "net/loop.h"
 #include "net/tls.h"
 
@@ -85,6 +88,8 @@ static inline void net_conn_clear_deadline(struct net_conn *conn)
 
 /* "127.0.0.1:80", "[::1]:80" */
 #define NET_ADDRESS_TEXT 64
+/* False: the path is too long. */
+bool net_unix_address(const char *path, struct sockaddr_un *address);
 void net_address_format(const struct sockaddr *address, char text[NET_ADDRESS_TEXT]);
 /* Options that every connection of ours has. */
 void net_socket_tune(int fd);

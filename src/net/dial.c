@@ -28,7 +28,7 @@ struct net_dial {
     uv_getaddrinfo_t resolver;
     bool resolving, over, starting;
     struct addrinfo *resolved;
-    struct addrinfo single; /* a numeric address, at `numeric` */
+    struct addrinfo single; /* a numeric address or a path, at `numeric` */
     struct sockaddr_storage numeric;
     const struct addrinfo *next;
     struct attempt *attempt;
@@ -141,6 +141,8 @@ static bool met_itself(int fd)
     if (getsockname(fd, (struct sockaddr *)&here, &here_len) != 0 ||
         getpeername(fd, (struct sockaddr *)&there, &there_len) != 0)
         return false;
+    if (here.ss_family == AF_UNIX)
+        return false;
     net_address_format((const struct sockaddr *)&here, a);
     net_address_format((const struct sockaddr *)&there, b);
     return strcmp(a, b) == 0;
@@ -222,7 +224,8 @@ static void try_next(struct net_dial *dial)
         }
         dial->last_error = rc;
     }
-    fail(dial, net_failure_of(dial->last_error), "connect to", true, dial->last_error);
+    fail(dial, net_failure_of(dial->last_error), "connect to", !net_is_unix(slice_str(dial->host)),
+         dial->last_error);
 }
 
 static void on_timeout(void *arg)
@@ -261,11 +264,19 @@ static void begin(struct net_dial *dial)
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
     struct sockaddr_in *in = (struct sockaddr_in *)(void *)&dial->numeric;
     struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)(void *)&dial->numeric;
+    struct sockaddr_un *un = (struct sockaddr_un *)(void *)&dial->numeric;
     char port[8];
     int rc;
 
     dial->single.ai_addr = (struct sockaddr *)&dial->numeric;
-    if (uv_ip4_addr(dial->host, dial->port, in) == 0) {
+    if (net_is_unix(slice_str(dial->host))) {
+        bool fits = net_unix_address(dial->host, un);
+
+        assert(fits); /* net_client_send has looked */
+        (void)fits;
+        dial->single.ai_family = AF_UNIX;
+        dial->single.ai_addrlen = sizeof *un;
+    } else if (uv_ip4_addr(dial->host, dial->port, in) == 0) {
         dial->single.ai_family = AF_INET;
         dial->single.ai_addrlen = sizeof *in;
     } else if (uv_ip6_addr(dial->host, dial->port, in6) == 0) {

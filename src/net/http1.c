@@ -526,6 +526,10 @@ static void put_host(struct buf *out, const struct net_outgoing *request)
 {
     bool ipv6 = memchr(request->host.data, ':', request->host.len) != NULL;
 
+    if (net_is_unix(request->host)) {
+        PUT(out, "Host: localhost\r\n");
+        return;
+    }
     PUT(out, "Host: ");
     if (ipv6)
         buf_append_byte(out, '[');

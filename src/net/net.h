@@ -60,6 +60,14 @@ struct slice net_header_get(const struct net_header *headers, size_t count, cons
 
 /* --- server ---------------------------------------------------------------------------------- */
 
+#define NET_UNIX_PATH_MAX 107 /* the system's limit */
+
+/* A host that begins with a slash is the path of a Unix socket. */
+static inline bool net_is_unix(struct slice host)
+{
+    return host.len > 0 && *(const char *)host.data == '/';
+}
+
 struct net_server;
 struct net_exchange; /* one request being answered */
 
@@ -77,7 +85,10 @@ struct net_request {
 };
 
 struct net_server_options {
-    const char *host;           /* name or address to bind; required */
+    /* Name or address to bind; required. What begins with '/' is the path of a Unix socket, which
+     * only this user may connect to, and which is removed when the server is closed. A socket that
+     * is there already is taken for a stale one, and replaced. */
+    const char *host;
     uint16_t port;              /* 0: any free one */
     size_t max_body;            /* past it: 413; default 20,000,000 */
     size_t max_header_bytes;    /* past it: 431; default 65,536 */
@@ -107,7 +118,8 @@ struct net_server_options {
     void *arg;
 };
 
-/* Binds and listens before it returns, or says why not (CODE_UNAVAILABLE, the address named). */
+/* Binds and listens before it returns, or says why not (CODE_UNAVAILABLE, the address named;
+ * CODE_INVALID_ARGUMENT: the path of a Unix socket is longer than NET_UNIX_PATH_MAX). */
 int net_server_create(struct net_server **server, struct net_loop *loop,
                       const struct net_server_options *options, struct error *err);
 /* New connections get this certificate; on failure the one before stays. Not for a server that was
@@ -183,7 +195,7 @@ int net_client_create(struct net_client **client, struct net_loop *loop,
 void net_client_destroy(struct net_client *client);
 
 struct net_outgoing {
-    struct slice host; /* name, IPv4, or IPv6 without brackets */
+    struct slice host; /* name, IPv4, IPv6 without brackets; or '/': the path of a Unix socket */
     uint16_t port;
     bool tls;   /* https: the peer's certificate must be valid for the host */
     bool http2; /* is known to be spoken there in clear text, too */

@@ -12,6 +12,7 @@
 #include <netdb.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { BACKLOG = 1024, ACCEPTS_A_TURN = 64, RETRY_MS = 100 };
@@ -119,6 +120,57 @@ static int listen_on_any(const struct addrinfo *addresses, bool named)
     return rc;
 }
 
+/* A negative errno. */
+static int listen_on_path(struct net_server *server, const struct sockaddr_un *address)
+{
+    struct stat there;
+    int error;
+
+    if (lstat(address->sun_path, &there) == 0) {
+        if (!S_ISSOCK(there.st_mode))
+            return -EEXIST;
+        if (unlink(address->sun_path))
+            return -errno;
+    }
+    server->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (server->fd < 0)
+        return -errno;
+    /* The mode that the file will be made with: there is no moment at which others may connect. */
+    if (fchmod(server->fd, 0600) == 0 &&
+        bind(server->fd, (const struct sockaddr *)address, sizeof *address) == 0) {
+        if (listen(server->fd, BACKLOG) == 0)
+            return 0;
+        error = errno;
+        unlink(address->sun_path);
+        errno = error;
+    }
+    error = errno;
+    close(server->fd);
+    server->fd = -1;
+    return -error;
+}
+
+static int bind_path(struct net_server *server, const char *path, struct error *err)
+{
+    struct sockaddr_un address;
+    int rc;
+
+    if (!net_unix_address(path, &address))
+        return error_set(err, CODE_INVALID_ARGUMENT,
+                         "cannot listen on %s: the path of a Unix socket has at most %d bytes",
+                         path, NET_UNIX_PATH_MAX);
+    server->unix_path = strdup(path);
+    if (!server->unix_path)
+        return error_memory(err);
+    rc = listen_on_path(server, &address);
+    if (rc == 0)
+        return 0;
+    free(server->unix_path);
+    server->unix_path = NULL;
+    return error_set(err, CODE_UNAVAILABLE, "cannot listen on %s: %s", path,
+                     rc == -EEXIST ? "there is something else than a socket" : uv_strerror(rc));
+}
+
 static int bind_server(struct net_server *server, const char *host, struct error *err)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
@@ -212,6 +264,14 @@ static void set_defaults(struct net_server_options *options)
         options->idle_timeout_ms = 120000;
 }
 
+static void remove_path(struct net_server *server)
+{
+    if (server->unix_path)
+        unlink(server->unix_path);
+    free(server->unix_path);
+    server->unix_path = NULL;
+}
+
 static void free_server(struct net_server *server)
 {
     SSL_CTX_free(server->tls);
@@ -259,7 +319,8 @@ int net_server_create(struct net_server **out, struct net_loop *loop,
             return rc;
         }
     }
-    rc = bind_server(server, options->host, err);
+    rc = net_is_unix(slice_str(options->host)) ? bind_path(server, options->host, err)
+                                               : bind_server(server, options->host, err);
     if (rc) {
         free_server(server);
         return rc;
@@ -279,6 +340,7 @@ int net_server_create(struct net_server **out, struct net_loop *loop,
     return 0;
 fail:
     close(server->fd);
+    remove_path(server);
     free_server(server);
     return rc;
 }
@@ -312,6 +374,7 @@ static void close_listener(struct net_server *server)
     net_timer_finish(&server->retry);
     uv_close((uv_handle_t *)&server->listener, on_listener_closed);
     close(fd);
+    remove_path(server);
 }
 
 void net_server_close(struct net_server *server)

@@ -42,7 +42,8 @@ struct net_server {
     struct net_loop *loop;
     struct net_server_options options; /* defaults filled in; host is not kept */
     uv_poll_t listener;
-    int fd; /* -1: listens no more */
+    int fd;          /* -1: listens no more */
+    char *unix_path; /* to be removed when it listens no more; NULL: none */
     bool listener_gone, destroyed;
     struct net_timer retry; /* accepting again after the process ran out of descriptors */
     uint16_t port;
