@@ -63,7 +63,8 @@ static int set_up(void **state)
 {
     struct world *w = calloc(1, sizeof *w);
 
-    strcpy(w->directory, "/tmp/net unix XXXXXX"); /* with spaces, which no other host may have */
+    snprintf(w->directory, sizeof w->directory,
+             "/tmp/net unix XXXXXX"); /* with spaces, which no other host may have */
     assert_non_null(mkdtemp(w->directory));
     snprintf(w->path, sizeof w->path, "%s/a.sock", w->directory);
     assert_int_equal(net_loop_create(&w->loop, NULL), 0);
@@ -122,7 +123,7 @@ static void a_stale_socket_is_replaced(void **state)
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-    strcpy(address.sun_path, w->path);
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", w->path);
     assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
     close(fd);
     assert_int_equal(ask(w, w->path, NULL), 0);

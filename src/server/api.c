@@ -172,12 +172,37 @@ static void make_request_id(struct api *api, const struct net_request *request,
         draw_request_id(api, id);
 }
 
-static bool authenticate(const struct api *api, const struct net_request *request,
+/* The operator says in whose name. */
+static bool take_organization(struct rpc *rpc, const struct net_request *request,
+                              struct refusal *refusal)
+{
+    struct slice org =
+        net_header_get(request->headers, request->header_count, "dispatch-organization");
+
+    if (!org.data)
+        return true;
+    if (!org_valid(org)) {
+        error_set(&refusal->error, CODE_INVALID_ARGUMENT,
+                  "'%.*s' is no organization: it has 1 to %d lower-case letters, digits, '.', '_' "
+                  "and '-'",
+                  SLICE_FMT(org), ORG_MAX);
+        return false;
+    }
+    memcpy(rpc->org, org.data, org.len);
+    rpc->org[org.len] = '\0';
+    return true;
+}
+
+static bool authenticate(struct rpc *rpc, const struct net_request *request,
                          struct refusal *refusal)
 {
     struct slice value = net_header_get(request->headers, request->header_count, "authorization");
+    const struct api *api = rpc->api;
     const char *p = value.data;
 
+    memcpy(rpc->org, ORG_DEFAULT, sizeof ORG_DEFAULT);
+    if (rpc->control)
+        return take_organization(rpc, request, refusal);
     if (!api->keys)
         return true;
     if (value.len > 7 && connect_same(slice(p, 7), "bearer ") &&
@@ -319,13 +344,14 @@ static bool rpc_start(struct rpc *rpc, const struct net_request *request, struct
 {
     struct api *api = rpc->api;
 
-    if (!authenticate(api, request, refusal) || !connect_read_head(request, &rpc->head, refusal))
+    if (!authenticate(rpc, request, refusal) || !connect_read_head(request, &rpc->head, refusal))
         return false;
     return (api->opening && rpc_hold(rpc, request)) || rpc_go_on(rpc, request, refusal);
 }
 
 static void handle_method(struct api *api, const struct method *method,
-                          struct net_exchange *exchange, const struct net_request *request)
+                          struct net_exchange *exchange, const struct net_request *request,
+                          bool control)
 {
     char request_id[API_REQUEST_ID_MAX + 1];
     struct refusal refusal = {0};
@@ -350,7 +376,7 @@ static void handle_method(struct api *api, const struct method *method,
     rpc->peer = request->peer;
     rpc->idempotency_key =
         net_header_get(request->headers, request->header_count, "idempotency-key");
-    rpc->org = slice_str("default");
+    rpc->control = control;
     memcpy(rpc->request_id, request_id, sizeof request_id);
     if (rpc_start(rpc, request, &refusal))
         return;
@@ -393,17 +419,17 @@ static void handle_unknown(struct api *api, struct net_exchange *exchange,
     answer_refusal(api, exchange, request_id, request->peer, shown, &refusal);
 }
 
-void api_handle(void *arg, struct net_exchange *exchange, const struct net_request *request)
+static void handle(struct api *api, struct net_exchange *exchange,
+                   const struct net_request *request, bool control)
 {
     struct slice path = request->path;
-    struct api *api = arg;
 
     /* Clients that put a path behind a base URL with a slash at its end send two. */
     while (path.len > 1 && ((const char *)path.data)[1] == '/')
         path = slice((const char *)path.data + 1, path.len - 1);
     for (size_t i = 0; i < api_method_count; i++) {
         if (slice_eq_str(path, api_methods[i].path)) {
-            handle_method(api, &api_methods[i], exchange, request);
+            handle_method(api, &api_methods[i], exchange, request, control);
             return;
         }
     }
@@ -411,4 +437,14 @@ void api_handle(void *arg, struct net_exchange *exchange, const struct net_reque
         handle_health(api, exchange, request, slice_eq_str(path, "/readyz"));
     else
         handle_unknown(api, exchange, request, path);
+}
+
+void api_handle(void *arg, struct net_exchange *exchange, const struct net_request *request)
+{
+    handle(arg, exchange, request, false);
+}
+
+void api_handle_control(void *arg, struct net_exchange *exchange, const struct net_request *request)
+{
+    handle(arg, exchange, request, true);
 }

@@ -58,6 +58,10 @@ void api_finish(struct api *api);
 
 /* The two callbacks of a net server whose `arg` is the api. */
 void api_handle(void *arg, struct net_exchange *exchange, const struct net_request *request);
+/* The same of a net server that only the operator reaches: nobody is asked for a key, and the
+ * header Dispatch-Organization says whose calls are meant; without it, "default". */
+void api_handle_control(void *arg, struct net_exchange *exchange,
+                        const struct net_request *request);
 void api_gone(void *arg, struct net_exchange *exchange);
 
 /* --- between api.c and calls.c -------------------------------------------------------------- */
@@ -81,7 +85,9 @@ struct rpc {
     struct api *api;
     const struct method *method;
     struct net_exchange *exchange; /* NULL: nobody waits for the answer */
-    struct slice peer, org;
+    struct slice peer;
+    char org[ORG_MAX + 1];
+    bool control;                 /* it came from the operator */
     struct slice idempotency_key; /* data NULL: none; read it in `start` only */
     struct connect_head head;
     const struct net_request *held; /* the request, while it waits for the calls to be loaded */

@@ -26,8 +26,8 @@ static void dispatched(void *arg, const struct error *error, const wire_dispatch
 
 static void start_dispatch(struct rpc *rpc, const void *message)
 {
-    orchestrator_dispatch_keyed(rpc->api->orchestrator, rpc->org, rpc->idempotency_key, message,
-                                dispatched, rpc);
+    orchestrator_dispatch_keyed(rpc->api->orchestrator, slice_str(rpc->org), rpc->idempotency_key,
+                                message, dispatched, rpc);
 }
 
 static void got(void *arg, const struct error *error, const Dispatch__V1__CallInfo *info)
@@ -42,7 +42,8 @@ static void start_get(struct rpc *rpc, const void *message)
 {
     const Dispatch__V1__GetRequest *request = message;
 
-    orchestrator_get(rpc->api->orchestrator, rpc->org, slice_str(request->dispatch_id), got, rpc);
+    orchestrator_get(rpc->api->orchestrator, slice_str(rpc->org), slice_str(request->dispatch_id),
+                     got, rpc);
 }
 
 /* Wait and Call end alike: their responses are of the same shape. */
@@ -94,8 +95,8 @@ static void start_wait(struct rpc *rpc, const void *message)
 
     if (!read_max_wait(rpc, request->max_wait, &max_wait_ns))
         return;
-    wait = orchestrator_wait(rpc->api->orchestrator, rpc->org, slice_str(request->dispatch_id),
-                             max_wait_ns, waited, rpc);
+    wait = orchestrator_wait(rpc->api->orchestrator, slice_str(rpc->org),
+                             slice_str(request->dispatch_id), max_wait_ns, waited, rpc);
     if (!rpc->over)
         rpc->wait = wait;
 }
@@ -114,8 +115,8 @@ static void start_call(struct rpc *rpc, const void *message)
     }
     if (!read_max_wait(rpc, request->max_wait, &max_wait_ns))
         return;
-    wait = orchestrator_call_keyed(rpc->api->orchestrator, rpc->org, rpc->idempotency_key,
-                                   request->call, max_wait_ns, waited, rpc);
+    wait = orchestrator_call_keyed(rpc->api->orchestrator, slice_str(rpc->org),
+                                   rpc->idempotency_key, request->call, max_wait_ns, waited, rpc);
     if (rpc->over)
         return;
     rpc->wait = wait;
@@ -145,21 +146,21 @@ static void start_cancel(struct rpc *rpc, const void *message)
 {
     const Dispatch__V1__CancelRequest *request = message;
 
-    orchestrator_cancel(rpc->api->orchestrator, rpc->org, slice_str(request->dispatch_id),
-                        controlled, rpc);
+    orchestrator_cancel(rpc->api->orchestrator, slice_str(rpc->org),
+                        slice_str(request->dispatch_id), controlled, rpc);
 }
 
 static void start_restart(struct rpc *rpc, const void *message)
 {
     const Dispatch__V1__RestartRequest *request = message;
 
-    orchestrator_restart(rpc->api->orchestrator, rpc->org, slice_str(request->dispatch_id),
-                         controlled, rpc);
+    orchestrator_restart(rpc->api->orchestrator, slice_str(rpc->org),
+                         slice_str(request->dispatch_id), controlled, rpc);
 }
 
 static void start_complete(struct rpc *rpc, const void *message)
 {
-    orchestrator_complete(rpc->api->orchestrator, rpc->org, message, controlled, rpc);
+    orchestrator_complete(rpc->api->orchestrator, slice_str(rpc->org), message, controlled, rpc);
 }
 
 static void retried(void *arg, const struct error *error, const wire_dispatch_response *made)
@@ -178,8 +179,8 @@ static void start_retry(struct rpc *rpc, const void *message)
 {
     const Dispatch__V1__RetryRequest *request = message;
 
-    orchestrator_retry(rpc->api->orchestrator, rpc->org, slice_str(request->dispatch_id), retried,
-                       rpc);
+    orchestrator_retry(rpc->api->orchestrator, slice_str(rpc->org), slice_str(request->dispatch_id),
+                       retried, rpc);
 }
 
 const struct method api_methods[] = {

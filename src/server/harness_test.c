@@ -163,10 +163,15 @@ static void start_endpoint(struct harness *h)
 
 void harness_start(struct harness *h, bool with_keys, uint32_t grace_ms)
 {
+    harness_start_on(h, "memory:", with_keys, grace_ms);
+}
+
+void harness_start_on(struct harness *h, const char *store, bool with_keys, uint32_t grace_ms)
+{
     static const char *const listen[] = {"127.0.0.1:0"};
     struct server_options options = {.listen = listen,
                                      .listen_count = 1,
-                                     .store = "memory:",
+                                     .store = store,
                                      .grace_ms = grace_ms,
                                      .engine = {.retry_min_ns = NS_PER_MS},
                                      .ready = server_ready,
@@ -247,6 +252,8 @@ struct net_call *harness_send(struct harness *h, const struct ask *ask, struct r
 
     *reply = (struct reply){.h = h};
     assert_non_null(outgoing.body);
+    if (h->control[0])
+        outgoing.host = slice_str(h->control);
     if (ask->key) {
         snprintf(authorization, sizeof authorization, "Bearer %s", ask->key);
         headers[outgoing.header_count++] =

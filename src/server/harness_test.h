@@ -24,6 +24,7 @@ struct harness {
     struct arena arena; /* of what the tests make and decode */
     uint16_t port;      /* of the server */
     char endpoint_url[64];
+    char control[PATH_MAX]; /* not empty: requests go to this socket instead */
     bool ready, stopped;
     unsigned runs;
     char run_id[64], run_request_id[128]; /* of the last run: its call, its X-Request-Id */
@@ -52,6 +53,8 @@ struct reply {
 
 /* Starts all of it and waits until the server is ready. */
 void harness_start(struct harness *h, bool with_keys, uint32_t grace_ms);
+/* The same on another store than memory:. */
+void harness_start_on(struct harness *h, const char *store, bool with_keys, uint32_t grace_ms);
 void harness_finish(struct harness *h);
 /* Runs the loop until *flag. */
 void harness_until(struct harness *h, const bool *flag);

@@ -15,6 +15,21 @@ _Static_assert(KEYS_HASH_BYTES == crypto_hash_sha256_BYTES, "the hash is SHA-256
 /* Longer than any key, its line end and spaces around it. */
 #define LINE_MAX_BYTES (KEYS_LENGTH_MAX + 512)
 
+bool org_valid(struct slice slug)
+{
+    const char *p = slug.data;
+
+    if (slug.len == 0 || slug.len > ORG_MAX)
+        return false;
+    for (size_t i = 0; i < slug.len; i++) {
+        bool word = (p[i] >= 'a' && p[i] <= 'z') || (p[i] >= '0' && p[i] <= '9');
+
+        if (!word && (i == 0 || !p[i] || !strchr("._-", p[i])))
+            return false;
+    }
+    return true;
+}
+
 void keys_init(struct keys *keys)
 {
     *keys = (struct keys){0};

@@ -9,6 +9,13 @@
 #include "base/error.h"
 #include "base/slice.h"
 
+/* An organization: 1 to ORG_MAX lower-case letters, digits, '.', '_' and '-', first a letter or a
+ * digit. Everything belongs to one; to this one, unless told otherwise. */
+#define ORG_MAX     63
+#define ORG_DEFAULT "default"
+
+bool org_valid(struct slice slug);
+
 #define KEYS_MAX        1024
 #define KEYS_LENGTH_MAX 512
 #define KEYS_HASH_BYTES 32

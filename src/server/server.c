@@ -44,6 +44,7 @@ struct server {
     struct net_server *listeners[SERVER_LISTEN_MAX];
     char addresses[SERVER_LISTEN_MAX][SERVER_ADDRESS_MAX];
     size_t listener_count;
+    struct net_server *control; /* NULL: none */
 
     struct net_timer *step;  /* the next step */
     struct net_timer *limit; /* of the stage */
@@ -165,6 +166,9 @@ static void destroy_orchestrator(struct server *s)
 {
     struct orchestrator *orchestrator = s->orchestrator;
 
+    /* While the store is ours, so is what stands at the socket's path; not later. */
+    if (s->control)
+        net_server_close(s->control);
     s->api.orchestrator = NULL;
     s->api.draining = true;
     s->stepping = true; /* its last callbacks ask for steps that nobody will make */
@@ -179,6 +183,8 @@ static bool answers_leaving(const struct server *s)
 
     for (size_t i = 0; i < s->listener_count; i++)
         count += net_server_exchanges(s->listeners[i]);
+    if (s->control)
+        count += net_server_exchanges(s->control);
     return count > 0;
 }
 
@@ -200,6 +206,8 @@ static void stage_over(void *arg)
     for (size_t i = 0; i < s->listener_count; i++)
         net_server_destroy(s->listeners[i]);
     s->listener_count = 0;
+    net_server_destroy(s->control);
+    s->control = NULL;
     s->stage = STAGE_STOPPED;
     log_line(s->options.log, LOG_INFO, "stopped");
     if (s->options.stopped)
@@ -247,6 +255,7 @@ void server_destroy(struct server *s)
         destroy_orchestrator(s);
     for (size_t i = 0; i < s->listener_count; i++)
         net_server_destroy(s->listeners[i]);
+    net_server_destroy(s->control);
     api_finish(&s->api);
     http_invoker_destroy(s->invoker);
     net_watch_destroy(s->watch);
@@ -319,6 +328,37 @@ static int listen_on(struct server *s, const char *address, struct error *err)
     return CODE_OK;
 }
 
+bool server_control_path(const char *store, char path[PATH_MAX])
+{
+    size_t len;
+
+    if (strncmp(store, "sqlite:", 7) != 0 || !realpath(store + 7, path))
+        return false;
+    len = strlen(path);
+    if (len + sizeof ".sock" > PATH_MAX)
+        return false;
+    memcpy(path + len, ".sock", sizeof ".sock");
+    return true;
+}
+
+/* The store is ours. */
+static void listen_for_control(struct server *s)
+{
+    char path[PATH_MAX];
+    struct net_server_options options = {.host = path,
+                                         .max_body = SERVER_BODY_MAX,
+                                         .handle = api_handle_control,
+                                         .gone = api_gone,
+                                         .arg = &s->api};
+    struct error err;
+
+    if (!server_control_path(s->options.store, path))
+        return;
+    if (net_server_create(&s->control, s->options.loop, &options, &err))
+        log_line(s->options.log, LOG_WARN, "operators' commands cannot reach this process",
+                 LOG_STR("error", err.message));
+}
+
 static int start_orchestrator(struct server *s, struct error *err)
 {
     struct orchestrator_options options = {
@@ -370,6 +410,8 @@ static int start(struct server *s, struct error *err)
     s->api.orchestrator = s->orchestrator;
     for (size_t i = 0; code == CODE_OK && i < s->options.listen_count; i++)
         code = listen_on(s, s->options.listen[i], err);
+    if (code == CODE_OK)
+        listen_for_control(s);
     return code;
 }
 

@@ -6,6 +6,8 @@
 #ifndef SERVER_SERVER_H
 #define SERVER_SERVER_H
 
+#include <limits.h>
+
 #include "base/log.h"
 #include "net/net.h"
 #include "orchestrator/orchestrator.h"
@@ -50,7 +52,13 @@ struct server_options {
     void *arg;
 };
 
-/* Opens the store and listens before it returns; the store is loaded by the loop. */
+/*
+ * Opens the store and listens before it returns; the store is loaded by the loop.
+ *
+ * Beside the file of an SQLite store it listens at a Unix socket, too, where the operator has the
+ * same API without a key (server/api.h), as only who may read the file may connect. If that cannot
+ * be, the log says why.
+ */
 int server_create(struct server **server, const struct server_options *options, struct error *err);
 
 /* For who shares the server's thread: its orchestrator (NULL once it has stopped), whom
@@ -59,6 +67,10 @@ int server_create(struct server **server, const struct server_options *options, 
 struct orchestrator *server_orchestrator(const struct server *server);
 void server_changed(struct server *server);
 struct invoker *server_invoker(const struct server *server);
+
+/* Where a server that has this store listens for the operator: false if the store is of no file, or
+ * the file is not there. */
+bool server_control_path(const char *store, char path[PATH_MAX]);
 
 /* The i-th address as listened on, with its real port; NULL past the last one. */
 const char *server_address(const struct server *server, size_t i);
