@@ -804,6 +804,13 @@ DISPATCH_SDK_API void dispatch_client_destroy(struct dispatch_client *client);
  * The request carries a key of its own, so that it is sent again, within the time limit, when its
  * answer is lost or the API restarts: the calls are made once. CODE_UNAVAILABLE and
  * CODE_DEADLINE_EXCEEDED leave open whether they were recorded.
+ *
+ * From within a function, on its thread, the calls are made once for all runs of its call: one that
+ * is made again (after a crash, a temporary error) asks under the same key, and gets the ids of
+ * those that are there, though it say something else now. In a coroutine this is an await, whose
+ * outcome, a failure too, is kept in the journal. All this holds for registries, batches and
+ * dispatch_client_begin_dispatch (which is in no journal) as well, and with this project's
+ * orchestrator.
  */
 DISPATCH_SDK_API int dispatch_client_dispatch(struct dispatch_client *client,
                                               const struct dispatch_call *calls, size_t count,

@@ -116,6 +116,10 @@ struct keyed_request {
 
 /* Of a message of the API; false: no memory. */
 bool keyed_digest(const void *message, uint64_t digest[2]);
+/* The call that made the request while it ran, by the request's key; 0: none of this store did. */
+uint64_t keyed_caller(struct slice name, uint64_t tag);
+/* Whether its keys are still good; `org`: if it is that organization's (data NULL: any). */
+bool keyed_caller_lives(const struct orchestrator *o, uint64_t caller, struct slice org);
 /* Whether such a request can be taken. *joined: one of the same key is under way, whose answer this
  * one will get too; else keyed_dispatch may follow. CODE_INVALID_ARGUMENT, CODE_ALREADY_EXISTS. */
 int keyed_check(const struct orchestrator *o, const struct keyed_request *r, bool *joined,
@@ -135,6 +139,7 @@ struct sweep_row {
     size_t value;
     uint64_t place; /* of a key: its row */
     uint32_t sub;
+    uint64_t caller; /* of a key: keyed_caller */
 };
 
 struct sweep {

@@ -10,6 +10,10 @@
  *
  * A request with the same key and another body is refused, whoever came first. A row outlives its
  * calls, and is good until it expires; then it is removed in the background (sweep.c).
+ *
+ * A key "ID/..." with the id of a live call is of a Dispatch that this call made while it ran: the
+ * run may be made again at any time of the call's life, so the key is good as long as that; and as
+ * what runs again need not say the same to the byte, the first body wins, with a warning.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -103,6 +107,39 @@ static bool same_digest(const uint64_t a[2], const uint64_t b[2])
     return a[0] == b[0] && a[1] == b[1];
 }
 
+uint64_t keyed_caller(struct slice name, uint64_t tag)
+{
+    struct id_parts parts;
+
+    if (name.len <= ID_TEXT_LEN || ((const char *)name.data)[ID_TEXT_LEN] != '/' ||
+        !id_parse(slice(name.data, ID_TEXT_LEN), &parts) || parts.partition != PARTITION ||
+        parts.tag != tag)
+        return 0;
+    return parts.number;
+}
+
+bool keyed_caller_lives(const struct orchestrator *o, uint64_t caller, struct slice org)
+{
+    struct engine_row row;
+
+    return caller && orchestrator_engine_open(o) && engine_find(o->engine, caller, &row) &&
+           row.state != CALL_DONE && (!org.data || slice_eq(row.org, org));
+}
+
+/* Whether it may be answered as the first of its key was. */
+static int check_body(const struct orchestrator *o, struct slice org, struct slice name,
+                      const uint64_t first[2], const uint64_t digest[2], struct error *err)
+{
+    if (same_digest(first, digest))
+        return CODE_OK;
+    if (!keyed_caller_lives(o, keyed_caller(name, o->tag), org))
+        return another_body(name, err);
+    log_line(o->options.log, LOG_WARN,
+             "a call made another request when it ran again: the first one counts",
+             LOG_SLICE("key", name));
+    return CODE_OK;
+}
+
 /* --- reading ------------------------------------------------------------------------------------
  */
 
@@ -167,10 +204,8 @@ static int keyed_judge(struct keyed *k, struct error *err)
         return error_set(err, CODE_UNAVAILABLE, "the orchestrator is stopping");
     if (code)
         return error_set(err, code, "%s", k->job.error.message);
-    if (k->found && !same_digest(k->row.digest, k->digest))
-        return another_body(k->name, err);
     if (k->found)
-        return CODE_OK;
+        return check_body(o, k->org, k->name, k->row.digest, k->digest, err);
     code = request_check_admission(o, err);
     if (!code && o->epoch != k->epoch)
         code = error_set(err, CODE_UNAVAILABLE, "the store was opened again meanwhile: try again");
@@ -246,6 +281,8 @@ int keyed_dispatch(struct orchestrator *o, const struct keyed_request *r, struct
                         .place = key_place(KEY_REQUEST, r->org, r->name, o->tag),
                         .epoch = o->epoch,
                         .now = clock_now(o->options.clock)};
+    if (keyed_caller_lives(o, keyed_caller(r->name, o->tag), r->org))
+        k->now = 0; /* its rows do not expire */
     list_init(&k->waiters);
     arena_init(&k->arena, KEYED_ARENA_SLACK + count * 8192);
     if (!own_all(k, r->org, r->name) || !map_reserve(&o->keyed, 1) ||
@@ -276,8 +313,9 @@ int keyed_check(const struct orchestrator *o, const struct keyed_request *r, boo
         return error_set(err, CODE_RESOURCE_EXHAUSTED, "too many requests are waiting");
     if (!k)
         return CODE_OK;
-    if (!same_digest(k->digest, r->digest))
-        return another_body(r->name, err);
+    code = check_body(o, r->org, r->name, k->digest, r->digest, err);
+    if (code)
+        return code;
     *joined = add_waiter(k, r->done, r->arg);
     return *joined ? CODE_OK : error_memory(err);
 }

@@ -2,6 +2,7 @@
 /* Requests with an idempotency key: made once, whatever happens between them. */
 #include "orchestrator/testing.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define DAY_NS (24 * 3600 * NS_PER_S)
@@ -28,12 +29,15 @@ static void ask(struct world *w, const char *org, const char *key, const char *f
 {
     wire_dispatch_request request = DISPATCH__SDK__V1__DISPATCH_REQUEST__INIT;
     wire_call call = DISPATCH__SDK__V1__CALL__INIT, *calls[] = {&call, &call};
+    wire_duration expiration = GOOGLE__PROTOBUF__DURATION__INIT;
     struct arena arena;
 
     arena_init(&arena, 1 << 16);
     call.function = arena_dup(&arena, slice_str(function));
     call.endpoint = arena_dup(&arena, slice_str(ENDPOINT));
     call.input = any_of(&arena, "in");
+    wire_set_duration(&expiration, 7 * DAY_NS);
+    call.expiration = &expiration;
     request.calls = calls;
     request.n_calls = 2;
     *reply = (struct reply){0};
@@ -155,6 +159,34 @@ static void a_key_has_255_printable_characters_at_most(void **state)
     assert_non_null(strstr(reply.error.message, "2th"));
 }
 
+/* What a run of a call asked for, under the call's own key. */
+static void a_callers_key_lives_with_it(void **state)
+{
+    struct world *w = *state;
+    struct reply caller, first, again;
+    char key[64];
+
+    settled(w, TEST_ORG, "k", "caller", &caller);
+    snprintf(key, sizeof key, "%s/0/1/0", caller.ids[0]);
+    settled(w, TEST_ORG, key, "f", &first);
+    assert_int_equal(first.error.code, 0);
+    /* Two days later it runs again, and says something else. */
+    w->now += 2 * DAY_NS;
+    settled(w, TEST_ORG, key, "f", &again);
+    assert_same(&first, &again);
+    settled(w, TEST_ORG, key, "g", &again);
+    assert_same(&first, &again);
+    ask(w, TEST_ORG, key, "f", &again);
+    ask(w, TEST_ORG, key, "g", &caller); /* at the same time */
+    world_settle(w);
+    assert_same(&first, &again);
+    assert_same(&first, &caller);
+    /* Of another organization it is a key like others. */
+    settled(w, "other org", key, "f", &caller);
+    settled(w, "other org", key, "g", &again);
+    assert_int_equal(again.error.code, CODE_ALREADY_EXISTS);
+}
+
 /* A commit of unknown outcome: whoever asks again gets the calls that were made, or makes them. */
 static void a_lost_commit_leaves_calls_and_key_or_neither(void **state)
 {
@@ -233,6 +265,7 @@ int main(void)
         TEST(requests_at_the_same_time_share_an_answer),
         TEST(a_key_lasts_a_day),
         TEST(a_key_has_255_printable_characters_at_most),
+        TEST(a_callers_key_lives_with_it),
         TEST(a_lost_commit_leaves_calls_and_key_or_neither),
         TEST(a_call_has_a_key_too),
         TEST(a_key_under_way_ends_with_the_orchestrator),

@@ -121,6 +121,8 @@ void orchestrator_dispatch(struct orchestrator *o, struct slice org,
  * The same, once: a request with the same organization and key (1 to 255 printable ASCII
  * characters; data NULL: none) within 24 hours is answered with the ids of the first, even after
  * those calls were removed. CODE_ALREADY_EXISTS: its body differs from the first one's.
+ * A key that begins with the id of a live call and a slash is that call's own: it is good as long
+ * as the call lives, and whatever the body, the answer is that of the first.
  */
 void orchestrator_dispatch_keyed(struct orchestrator *o, struct slice org, struct slice key,
                                  const wire_dispatch_request *request,

@@ -17,12 +17,13 @@
 
 #include "orchestrator/inner.h"
 
-#define PAUSE_NS       (10 * NS_PER_MS) /* between two reads */
-#define ROUND_PAUSE_NS (60 * NS_PER_S)
-#define ROOM_PAUSE_NS  (10 * NS_PER_S) /* before it is looked for again */
-#define LEAST_NS       (3600 * NS_PER_S)
-#define READ_BYTES     ((size_t)4 << 20)
-#define SWEEP_ARENA    ((size_t)SWEEP_ROWS * 2048)
+#define PAUSE_NS        (10 * NS_PER_MS) /* between two reads */
+#define ROUND_PAUSE_NS  (60 * NS_PER_S)
+#define ROOM_PAUSE_NS   (10 * NS_PER_S)   /* before it is looked for again */
+#define CALLER_PAUSE_NS (3600 * NS_PER_S) /* before it is seen whether a key's caller has ended */
+#define LEAST_NS        (3600 * NS_PER_S)
+#define READ_BYTES      ((size_t)4 << 20)
+#define SWEEP_ARENA     ((size_t)SWEEP_ROWS * 2048)
 
 enum { STOP = -1 }; /* ends a walk */
 
@@ -170,8 +171,8 @@ static int look_at_key(void *arg, const struct store_row *row)
     last = look(s, row);
     if (key.expires > s->now)
         later(s, key.expires);
-    else
-        take(s, row, &nothing); /* which takes no memory */
+    else if (take(s, row, &nothing)) /* which takes no memory */
+        s->rows[s->count - 1].caller = keyed_caller(key.name, s->o->tag);
     return last ? STOP : CODE_OK;
 }
 
@@ -206,6 +207,20 @@ static void remove_calls(struct sweep *s)
         }
         if (map_get(&o->waits_by_id, r->row.id) || !engine_remove(o->engine, &r->row, r->value))
             later(s, s->now); /* somebody waits for it: in the next round */
+    }
+}
+
+static void remove_keys(struct sweep *s)
+{
+    struct orchestrator *o = s->o;
+
+    for (size_t i = 0; i < s->count; i++) {
+        const struct sweep_row *r = &s->rows[i];
+
+        if (keyed_caller_lives(o, r->caller, (struct slice){0}))
+            later(s, time_add(s->now, CALLER_PAUSE_NS));
+        else
+            engine_delete_key(o->engine, r->place, r->sub);
     }
 }
 
@@ -253,8 +268,7 @@ static void sweep_done(struct store_job *job)
         return;
     }
     if (s->keys)
-        for (size_t i = 0; i < s->count; i++)
-            engine_delete_key(o->engine, s->rows[i].place, s->rows[i].sub);
+        remove_keys(s);
     else
         remove_calls(s);
     o->dirty = o->dirty || s->count;

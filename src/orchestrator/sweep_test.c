@@ -2,6 +2,7 @@
 /* What is kept, for how long, and what is removed then. */
 #include "orchestrator/testing.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define HOUR_NS   (3600 * NS_PER_S)
@@ -222,6 +223,39 @@ static void expired_keys_go(void **state)
     assert_int_equal(rows(w, TABLE_DONE), 1);
 }
 
+/* The key of a Dispatch that a call made goes when the call has ended. */
+static void callers_keys_go_with_them(void **state)
+{
+    wire_dispatch_request request = DISPATCH__SDK__V1__DISPATCH_REQUEST__INIT;
+    wire_call call = DISPATCH__SDK__V1__CALL__INIT, *calls[] = {&call};
+    wire_duration expiration = GOOGLE__PROTOBUF__DURATION__INIT;
+    char function[] = "f", endpoint[] = ENDPOINT, key[64];
+    struct reply caller = {0}, reply = {0};
+    struct world *w = *state;
+    int64_t start = w->now;
+
+    wire_set_duration(&expiration, 100 * HOUR_NS);
+    call.expiration = &expiration;
+    call.function = function;
+    call.endpoint = endpoint;
+    request.calls = calls;
+    request.n_calls = 1;
+    orchestrator_dispatch(w->o, slice_str(TEST_ORG), &request, reply_dispatched, &caller);
+    world_settle(w);
+    snprintf(key, sizeof key, "%s/0/0/0", caller.ids[0]);
+    orchestrator_dispatch_keyed(w->o, slice_str(TEST_ORG), slice_str(key), &request,
+                                reply_dispatched, &reply);
+    world_settle(w);
+    assert_int_equal(rows(w, TABLE_KEY), 1);
+    pass(w, start + 49 * HOUR_NS);
+    assert_int_equal(rows(w, TABLE_KEY), 1);
+    answer_ok(world_take_run(w), "out");
+    answer_ok(world_take_run(w), "out");
+    world_settle(w);
+    pass(w, start + 51 * HOUR_NS);
+    assert_int_equal(rows(w, TABLE_KEY), 0);
+}
+
 /* A used key of a call completed from outside goes with its call. */
 static void used_keys_go_with_their_calls(void **state)
 {
@@ -278,6 +312,7 @@ int main(void)
         TEST(what_a_parent_waits_for_stays),
         TEST(too_much_goes_early_but_not_within_an_hour),
         TEST(expired_keys_go),
+        TEST(callers_keys_go_with_them),
         TEST(used_keys_go_with_their_calls),
         TEST(a_lost_commit_removes_nothing),
     };

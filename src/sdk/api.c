@@ -147,26 +147,26 @@ static void send_request(struct dispatch_operation *operation, const char *path,
 
 /* --- Dispatch -------------------------------------------------------------------------------- */
 
-static int read_ids(struct dispatch_operation *operation, struct slice body, struct error *err)
+int sdk_read_ids(struct slice response, size_t count, struct dispatch_ids *ids, struct error *err)
 {
     struct arena *memory = sdk_memory_create(RESULT_MEMORY_MAX);
-    wire_dispatch_response *response;
+    wire_dispatch_response *message;
     int rc;
 
     if (!memory)
         return error_memory(err);
-    rc = wire_unpack(&dispatch__sdk__v1__dispatch_response__descriptor, body, memory, &response,
+    rc = wire_unpack(&dispatch__sdk__v1__dispatch_response__descriptor, response, memory, &message,
                      err);
-    if (!rc && response->n_dispatch_ids != operation->count)
-        rc = error_set(err, CODE_INTERNAL, "the API answered %zu calls with %zu ids",
-                       operation->count, response->n_dispatch_ids);
+    if (!rc && message->n_dispatch_ids != count)
+        rc = error_set(err, CODE_INTERNAL, "the API answered %zu calls with %zu ids", count,
+                       message->n_dispatch_ids);
     if (rc) {
         sdk_memory_destroy(memory);
         return rc;
     }
-    operation->ids = (struct dispatch_ids){.id = (const char *const *)response->dispatch_ids,
-                                           .count = response->n_dispatch_ids,
-                                           .memory_ = memory};
+    *ids = (struct dispatch_ids){.id = (const char *const *)message->dispatch_ids,
+                                 .count = message->n_dispatch_ids,
+                                 .memory_ = memory};
     return 0;
 }
 
@@ -207,7 +207,7 @@ static void on_dispatched(void *arg, const struct net_response *response)
         read_failure(operation->client, response, &operation->failure);
         if (operation->failure.code == CODE_UNAVAILABLE && dispatch_again(operation, false))
             return;
-    } else if (read_ids(operation, response->body, &err)) {
+    } else if (sdk_read_ids(response->body, operation->count, &operation->ids, &err)) {
         sdk_fail_from(&operation->failure, &err);
     }
     sdk_operation_finish(operation);

@@ -11,6 +11,7 @@
 #include "sdk/coroutine.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { TRACEBACK_MAX = 16384 };
@@ -330,23 +331,6 @@ static struct dispatch_task *still_born(struct execution *e, struct dispatch_tas
     return task;
 }
 
-static void check_digest(struct execution *e, const struct journal_record *record, uint32_t digest)
-{
-    if (record->digest == digest)
-        return;
-    if (e->strict) {
-        execution_fail(e, DISPATCH_TEMPORARY_ERROR, "Diverged",
-                       "await %llu of '%s': the call of '%.*s' has another input than when it was "
-                       "first made",
-                       (unsigned long long)record->position, e->name, SLICE_FMT(record->name));
-        return;
-    }
-    sdk_coroutines_warn(e->owner, e->ctx->input.request->dispatch_id,
-                        "await %llu of '%s': the call of '%.*s' has another input in a replay than "
-                        "when it was first made",
-                        (unsigned long long)record->position, e->name, SLICE_FMT(record->name));
-}
-
 static struct dispatch_task *begin_call(struct execution *e, enum journal_kind kind,
                                         const struct dispatch_call *call)
 {
@@ -355,6 +339,7 @@ static struct dispatch_task *begin_call(struct execution *e, enum journal_kind k
     struct journal_record record = {.kind = kind, .name = slice_str(name)}, found;
     wire_call *message;
     struct error err = {0};
+    char what[160];
 
     if (!task) {
         execution_memory(e);
@@ -364,7 +349,8 @@ static struct dispatch_task *begin_call(struct execution *e, enum journal_kind k
         return still_born(e, task, &err);
     record.digest = digest_of(message->input);
     if (journal_replays(e, &record, &found)) {
-        check_digest(e, &found, record.digest);
+        snprintf(what, sizeof what, "the call of '%s'", name);
+        check_digest(e, &found, what, record.digest);
         task->correlation = found.correlation;
         list_append(&e->unsent, &task->unsent); /* until its poll is replayed */
     } else {

@@ -292,8 +292,11 @@ static struct dispatch_operation *new_dispatch(struct dispatch_client *client, s
         blob_unref(request);
         return NULL;
     }
-    rand_system(key, sizeof key);
-    snprintf(operation->key, sizeof operation->key, "%016" PRIx64 "%016" PRIx64, key[0], key[1]);
+    if (!sdk_inside_key(operation->key)) {
+        rand_system(key, sizeof key);
+        snprintf(operation->key, sizeof operation->key, "%016" PRIx64 "%016" PRIx64, key[0],
+                 key[1]);
+    }
     operation->request = request;
     operation->count = count;
     return operation;
@@ -372,6 +375,16 @@ static int pack_calls(const struct dispatch_call *calls, size_t count, struct bl
 
 int sdk_client_dispatch_packed(struct dispatch_client *client, struct blob *request, size_t count,
                                struct dispatch_ids *ids, struct dispatch_failure *failure)
+{
+    int rc;
+
+    if (sdk_inside_dispatch(client, request, count, ids, failure, &rc))
+        return rc;
+    return sdk_client_dispatch_now(client, request, count, ids, failure);
+}
+
+int sdk_client_dispatch_now(struct dispatch_client *client, struct blob *request, size_t count,
+                            struct dispatch_ids *ids, struct dispatch_failure *failure)
 {
     return run_blocking(new_dispatch(client, request, count, NULL), ids, NULL, failure);
 }

@@ -38,10 +38,10 @@ struct dispatch_operation {
     enum sdk_operation_kind kind;
     bool blocking; /* somebody waits on client->done */
     void *arg;
-    struct blob *request; /* of a Dispatch */
-    size_t count;         /* its calls */
-    char key[33];         /* its idempotency key */
-    char *id;             /* of a Wait */
+    struct blob *request;   /* of a Dispatch */
+    size_t count;           /* its calls */
+    char key[SDK_KEY_SIZE]; /* its idempotency key */
+    char *id;               /* of a Wait */
     int64_t started_ns, deadline_ns;
     int64_t sent_ns;   /* of a Dispatch: since when somebody may have had it; first, started_ns */
     int64_t asked_ns;  /* when the last request was sent */

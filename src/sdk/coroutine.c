@@ -65,6 +65,9 @@ struct coroutine *coroutine_create(struct execution *e, dispatch_function *funct
     }
     *c = (struct coroutine){
         .execution = e, .function = function, .input = input, .name = name, .task = task};
+    c->path = e->current ? slice_hash(slice(&e->current->path, sizeof e->current->path),
+                                      e->current->awaits)
+                         : e->base;
     list_init(&c->ready);
     if (sdk_fiber_create(sdk_coroutines_stacks(e->owner), coroutine_main, c, name, &c->fiber,
                          &err)) {
@@ -96,6 +99,7 @@ void coroutine_ready(struct coroutine *c)
 static bool resume(struct coroutine *c)
 {
     struct execution *e = c->execution;
+    struct dispatch_ctx *outside = sdk_inside_enter(e->ctx);
     struct coroutine *before = e->current;
     bool more;
 
@@ -103,6 +107,7 @@ static bool resume(struct coroutine *c)
     e->current = c;
     more = sdk_fiber_resume(c->fiber);
     e->current = before;
+    sdk_inside_enter(outside);
     return more;
 }
 
@@ -119,6 +124,8 @@ static void bury(struct coroutine *c)
         deferred->fn(deferred->arg);
     }
     e->current = before;
+    blob_unref(c->held);
+    c->held = NULL;
     sdk_fiber_destroy(c->fiber);
     c->fiber = NULL;
     list_remove(&c->ready);

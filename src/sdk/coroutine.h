@@ -14,6 +14,7 @@
 #ifndef SDK_COROUTINE_H
 #define SDK_COROUTINE_H
 
+#include "base/blob.h"
 #include "base/map.h"
 #include "sdk/fiber.h"
 #include "sdk/internal.h"
@@ -70,6 +71,10 @@ struct coroutine {
     struct dispatch_value input;
     const char *name;
     struct dispatch_task *task; /* NULL: main */
+    uint64_t path;       /* names it in each replay: of its parent, and what that had awaited */
+    uint32_t awaits;     /* that its code has made */
+    uint32_t dispatches; /* since the latest of them */
+    struct blob *held;   /* given back when its stack ends */
     struct wait wait;
     struct deferred *deferred;
     struct dispatch_result result;
@@ -111,6 +116,7 @@ struct execution {
     struct journal_record next;
     bool has_next;    /* `next` was read, and nobody has made that await yet */
     uint32_t polls;   /* since the journal began */
+    uint64_t base;    /* how many records came before it */
     size_t committed; /* bytes of the journal that the orchestrator has; 0: none of it */
     struct list left; /* calls of the last poll: tasks, by `unsent` */
     uint64_t marks, finishes;
@@ -191,6 +197,10 @@ void result_trace(struct execution *e, struct dispatch_result *result, const cha
  */
 bool journal_replays(struct execution *e, const struct journal_record *made,
                      struct journal_record *record);
+/* A warning, or an error under DISPATCH_REPLAY=always, if `what` of the record had another digest
+ * when it was made. */
+void check_digest(struct execution *e, const struct journal_record *record, const char *what,
+                  uint32_t digest);
 /* Reads ahead; false: the journal is at its end, or the run has ended as it cannot be read. */
 bool journal_peek(struct execution *e);
 /* Appends; a failure ends the run. */

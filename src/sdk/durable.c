@@ -140,9 +140,12 @@ bool journal_replays(struct execution *e, const struct journal_record *made,
                      struct journal_record *record)
 {
     struct journal_record wanted = *made; /* `record` may be the same */
+    struct coroutine *c = e->current;
     bool counted =
         made->kind == JOURNAL_ALL || made->kind == JOURNAL_ANY || made->kind == JOURNAL_RACE;
 
+    c->awaits++;
+    c->dispatches = 0;
     if (!journal_peek(e))
         return false;
     if (e->next.kind != wanted.kind || !slice_eq(e->next.name, wanted.name) ||
@@ -153,6 +156,22 @@ bool journal_replays(struct execution *e, const struct journal_record *made,
     *record = e->next;
     e->has_next = false;
     return true;
+}
+
+void check_digest(struct execution *e, const struct journal_record *record, const char *what,
+                  uint32_t digest)
+{
+    if (record->digest == digest)
+        return;
+    if (e->strict)
+        execution_fail(e, DISPATCH_TEMPORARY_ERROR, "Diverged",
+                       "await %llu of '%s': %s has another input than when it was first made",
+                       (unsigned long long)record->position, e->name, what);
+    else
+        sdk_coroutines_warn(e->owner, e->ctx->input.request->dispatch_id,
+                            "await %llu of '%s': %s has another input in a replay than when it was "
+                            "first made",
+                            (unsigned long long)record->position, e->name, what);
 }
 
 /* --- results --------------------------------------------------------------------------------- */

@@ -337,8 +337,11 @@ void dispatch_request_refuse(struct dispatch_request *request, int code, const c
 static struct dispatch_output call_primitive(struct dispatch_request *request,
                                              struct dispatch_ctx *ctx)
 {
-    struct dispatch_output output = request->function.primitive(ctx, &ctx->input);
+    struct dispatch_output output;
 
+    sdk_inside_enter(ctx);
+    output = request->function.primitive(ctx, &ctx->input);
+    sdk_inside_enter(NULL);
     if (ctx->failed)
         return dispatch_output_error(ctx, sdk_memory_error());
     if (!output.bytes_)

@@ -88,6 +88,7 @@ struct dispatch_ctx {
     struct execution *execution; /* NULL: it cannot await */
     struct sdk_place here;       /* the latest that the header's macros noted */
     const char *spawn_name;      /* of the local coroutine that is about to be spawned */
+    uint32_t dispatches;         /* of a primitive function, in this run */
 };
 
 int sdk_ctx_create(struct slice run_request, size_t max_memory, struct dispatch_ctx **ctx,
@@ -152,6 +153,27 @@ int sdk_request_append(struct buf *request, const struct dispatch_call *call, co
 /* Dispatches a packed DispatchRequest of `count` calls; takes over the blob. Blocks. */
 int sdk_client_dispatch_packed(struct dispatch_client *client, struct blob *request, size_t count,
                                struct dispatch_ids *ids, struct dispatch_failure *failure);
+
+/* Longest idempotency key of a client, with its NUL. */
+#define SDK_KEY_SIZE 128
+/* The same outside of functions, with a random key, or with that of the function's run. */
+int sdk_client_dispatch_now(struct dispatch_client *client, struct blob *request, size_t count,
+                            struct dispatch_ids *ids, struct dispatch_failure *failure);
+/* The ids, out of a packed DispatchResponse. */
+int sdk_read_ids(struct slice response, size_t count, struct dispatch_ids *ids, struct error *err);
+
+/* --- Dispatches made by functions (inside.c) ---------------------------------------------------
+ */
+
+/* This thread runs, from now on, for that ctx (NULL: for none); returns the one before. */
+struct dispatch_ctx *sdk_inside_enter(struct dispatch_ctx *ctx);
+/* The idempotency key of a Dispatch that this thread's function makes now: a run that is made again
+ * has the same. False: there is none. */
+bool sdk_inside_key(char key[static SDK_KEY_SIZE]);
+/* If this thread's function can await: dispatches, or takes what the journal says; *rc is what
+ * came of it, and the blob was taken over. False: it cannot. */
+bool sdk_inside_dispatch(struct dispatch_client *client, struct blob *request, size_t count,
+                         struct dispatch_ids *ids, struct dispatch_failure *failure, int *rc);
 
 /* Dispatches outside of any function, and waits: what dispatch_call does without a ctx. */
 struct dispatch_result sdk_call_and_wait(const struct dispatch_call *call);

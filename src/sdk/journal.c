@@ -38,6 +38,7 @@ static const struct shape {
     [JOURNAL_FIRED] = {"end", "c", false, false},
     [JOURNAL_POLL] = {"poll", "u", false, false},
     [JOURNAL_REFUSED] = {"refusal", "r", false, false},
+    [JOURNAL_DISPATCH] = {"dispatch", "dr", false, true},
 };
 
 enum { SHAPES = sizeof shapes / sizeof *shapes };

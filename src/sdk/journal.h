@@ -33,26 +33,28 @@
 enum journal_kind {
     JOURNAL_BASE = 1, /* the first record: number is the position, correlation the id, to go on from
                        */
-    JOURNAL_INPUT = 2,    /* of the call: value */
-    JOURNAL_STATE = 3,    /* of dispatch_state at a checkpoint: name is the architecture, bytes */
-    JOURNAL_CALL = 4,     /* a remote call, awaited at once: name, digest of its input */
-    JOURNAL_START = 5,    /* the same, not awaited yet */
-    JOURNAL_SPAWN = 6,    /* a local coroutine: name */
-    JOURNAL_SLEEP = 7,    /* until time_ns */
-    JOURNAL_TIMER = 8,    /* the same, not awaited yet */
-    JOURNAL_AWAIT = 9,    /* one task */
-    JOURNAL_ALL = 10,     /* number: of tasks */
-    JOURNAL_ANY = 11,     /* number */
-    JOURNAL_RACE = 12,    /* number */
-    JOURNAL_STEP = 13,    /* name, result */
-    JOURNAL_LAZY = 14,    /* name, result */
-    JOURNAL_NOW = 15,     /* time_ns */
-    JOURNAL_RANDOM = 16,  /* number */
-    JOURNAL_PATCHED = 17, /* name */
-    JOURNAL_RESULT = 18,  /* delivered: of call `correlation`: result */
-    JOURNAL_FIRED = 19,   /* timer `correlation` is over */
-    JOURNAL_POLL = 20,    /* all before it is committed; number: of calls that left */
-    JOURNAL_REFUSED = 21, /* none of the calls of the last poll was accepted: result, an error */
+    JOURNAL_INPUT = 2,     /* of the call: value */
+    JOURNAL_STATE = 3,     /* of dispatch_state at a checkpoint: name is the architecture, bytes */
+    JOURNAL_CALL = 4,      /* a remote call, awaited at once: name, digest of its input */
+    JOURNAL_START = 5,     /* the same, not awaited yet */
+    JOURNAL_SPAWN = 6,     /* a local coroutine: name */
+    JOURNAL_SLEEP = 7,     /* until time_ns */
+    JOURNAL_TIMER = 8,     /* the same, not awaited yet */
+    JOURNAL_AWAIT = 9,     /* one task */
+    JOURNAL_ALL = 10,      /* number: of tasks */
+    JOURNAL_ANY = 11,      /* number */
+    JOURNAL_RACE = 12,     /* number */
+    JOURNAL_STEP = 13,     /* name, result */
+    JOURNAL_LAZY = 14,     /* name, result */
+    JOURNAL_NOW = 15,      /* time_ns */
+    JOURNAL_RANDOM = 16,   /* number */
+    JOURNAL_PATCHED = 17,  /* name */
+    JOURNAL_RESULT = 18,   /* delivered: of call `correlation`: result */
+    JOURNAL_FIRED = 19,    /* timer `correlation` is over */
+    JOURNAL_POLL = 20,     /* all before it is committed; number: of calls that left */
+    JOURNAL_REFUSED = 21,  /* none of the calls of the last poll was accepted: result, an error */
+    JOURNAL_DISPATCH = 22, /* of calls of their own: digest of them all, result, a DispatchResponse
+                              or an error whose type is a code's name */
 };
 
 /* A result; what is absent has no bytes. */

@@ -199,7 +199,9 @@ static bool replay_head(struct execution *e)
             e->saved_architecture = slice(arena_dup(arena, record->name), record->name.len);
             e->saved_state = slice(arena_dup(arena, record->bytes), record->bytes.len);
             kept = e->saved_architecture.data && e->saved_state.data;
-        } else if (record->kind != JOURNAL_BASE) {
+        } else if (record->kind == JOURNAL_BASE) {
+            e->base = record->number;
+        } else {
             return true;
         }
         if (!kept)
