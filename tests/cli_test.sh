@@ -51,6 +51,8 @@ says 2 'printable ASCII' server --api-key 'two words'
 says 2 'cannot read the API keys' server --api-key-file "$dir/none"
 says 2 'a time is written like' server --insecure --grace soon
 says 2 'no run would have time' server --insecure --run-timeout 0s
+says 2 'a number from 1 to' server --insecure --max-runs 0
+says 2 'a number from 1 to' server --insecure --max-runs 10x
 says 2 'for an hour at least' server --insecure --retention-time 59m
 says 2 'a size is written like' server --insecure --retention-size 10GB
 says 2 'it is logfmt or json' server --log-format xml

@@ -40,12 +40,16 @@ kill -TERM "$server_pid"
 stopped 0
 ! grep -e good -e "hello, world" "$dir/log.1" || fail "a key or a payload was logged"
 
-start 2 --api-key good --grace 60s
+start 2 --api-key good --grace 60s --max-runs 1
 grep -q 'msg="ready".* recovered=1 ' "$dir/log.2" || fail "the unfinished call was not found"
 has "$(wait_for "$id")" "hello, world"
 read -r ran <&4
 [ "${ran% *}" = "hang $hanging" ] || fail "$ran"
 has "$(post dispatch.v1.CallService/Get "{\"dispatchId\":\"$hanging\"}")" STATE_RUNNING
+second=$(dispatch echo | only_id)
+has "$(post dispatch.v1.CallService/Get "{\"dispatchId\":\"$second\"}")" \
+    '1 of 1 runs in flight to all hosts'
+post dispatch.v1.CallService/Cancel "{\"dispatchId\":\"$second\"}" >/dev/null
 
 # The endpoint will not answer, so the server stays for its grace, unless told again.
 kill -TERM "$server_pid"

@@ -19,6 +19,7 @@
 
 #define DEFAULT_LISTEN "127.0.0.1:3477"
 #define DEFAULT_GRACE  10000
+#define RUNS_LIMIT     1000000
 
 struct settings {
     const char *listen[SERVER_LISTEN_MAX];
@@ -28,7 +29,7 @@ struct settings {
     char default_store[PATH_MAX + 16];
     struct keys keys;
     bool insecure;
-    uint32_t run_timeout_ms, grace_ms, retention_ms;
+    uint32_t run_timeout_ms, grace_ms, retention_ms, runs_max;
     uint64_t retention_bytes;
     int ready_fd; /* -1: none */
     const char *ready_file;
@@ -55,6 +56,7 @@ enum {
     TLS_KEY,
     CA_FILE,
     RUN_TIMEOUT,
+    MAX_RUNS,
     GRACE,
     RETENTION_TIME,
     RETENTION_SIZE,
@@ -90,6 +92,8 @@ static const struct cli_option options[] = {
                  "instead of the system's"},
     [RUN_TIMEOUT] = {"run-timeout", "TIME",
                      "how long an endpoint may take to answer one run (default: 60s)"},
+    [MAX_RUNS] = {"max-runs", "N",
+                  "how many runs may be in flight to all endpoints together (default: 4096)"},
     [GRACE] = {"grace", "TIME",
                "at the end, how long to wait for runs in flight (default: 10s); those\n"
                "that take longer are made again after the next start"},
@@ -167,6 +171,20 @@ static int read_run_timeout(struct settings *s, const char *value)
     if (status == CLI_OK && s->run_timeout_ms == 0)
         return cli_usage(&cli_server, "--run-timeout %s: no run would have time to end", value);
     return status;
+}
+
+static int read_max_runs(struct settings *s, const char *value)
+{
+    unsigned long n = 0;
+    char *end = NULL;
+
+    if (*value >= '0' && *value <= '9')
+        n = strtoul(value, &end, 10);
+    if (!end || *end || n < 1 || n > RUNS_LIMIT)
+        return cli_usage(&cli_server, "--max-runs %s: it is a number from 1 to %d", value,
+                         RUNS_LIMIT);
+    s->runs_max = (uint32_t)n;
+    return CLI_OK;
 }
 
 static int read_retention_time(struct settings *s, const char *value)
@@ -262,6 +280,8 @@ static int read_option(struct settings *s, const struct cli_arg *arg)
         return CLI_OK;
     case RUN_TIMEOUT:
         return read_run_timeout(s, arg->value);
+    case MAX_RUNS:
+        return read_max_runs(s, arg->value);
     case GRACE:
         return read_time("grace", arg->value, &s->grace_ms);
     case RETENTION_TIME:
@@ -427,6 +447,7 @@ static int serve(struct running *r, struct error *err)
         .keys = r->settings->insecure ? NULL : &r->settings->keys,
         .run_timeout_ms = r->settings->run_timeout_ms,
         .grace_ms = r->settings->grace_ms,
+        .engine = {.runs_max = r->settings->runs_max},
         .retention_ns = r->settings->retention_ms * NS_PER_MS,
         .retention_bytes = r->settings->retention_bytes,
         .log = &log,

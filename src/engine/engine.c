@@ -38,6 +38,7 @@ static struct engine_config with_defaults(struct engine_config c)
     DEFAULT(early_ns, 24 * 3600 * NS_PER_S);
     DEFAULT(window_start, 16);
     DEFAULT(window_max, 1024);
+    DEFAULT(runs_max, 4096);
     if (c.results_max > UINT16_MAX) /* as the records have it */
         c.results_max = UINT16_MAX;
     if (c.depth_max > UINT16_MAX)
@@ -65,7 +66,8 @@ int engine_create(struct engine **engine, const struct engine_config *config, st
     map_init(&e->group_by_key);
     list_init(&e->turns_free);
     events_init(e);
-    list_init(&e->stalls);
+    list_init(&e->stalled);
+    map_init(&e->org_by_name);
     map_init(&e->stall_by_call);
     list_init(&e->runnable);
     buf_init(&e->scratch, SCRATCH_MAX);
@@ -90,6 +92,7 @@ void engine_destroy(struct engine *e)
     }
     turns_free_spare(e);
     stalls_free(e);
+    orgs_free(e);
     free(e->groups);
     free(e->group_holes);
     records_free(e);

@@ -62,6 +62,8 @@ struct engine_config {
     int64_t early_ns;         /* 24 h each */
     uint32_t window_start;    /* runs in flight a group, at first: 16 */
     uint32_t window_max;      /* 1,024 */
+    uint32_t runs_max;        /* in flight over all groups: 4,096. Organizations take turns for
+                                 them, and within one its groups */
 };
 
 int engine_create(struct engine **engine, const struct engine_config *config, struct error *err);

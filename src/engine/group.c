@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Who runs next. Calls of one organization to one endpoint host share a window: how many runs may
- * be in flight at once. It adapts (additive increase, multiplicative decrease): it starts small,
- * doubles with every window of successes until the host first shows that it has enough, then grows
- * by one a window; an overload cuts it to three quarters, at most once a second.
+ * Who runs next. The organizations take turns, and within one its groups, as there is a limit to
+ * the runs in flight over all. Calls of one organization to one endpoint host share a window: how
+ * many runs may be in flight at once. It adapts (additive increase, multiplicative decrease): it
+ * starts small, doubles with every window of successes until the host first shows that it has
+ * enough, then grows by one a window; an overload cuts it to three quarters, at most once a second.
  */
 #include <stdlib.h>
 
@@ -43,14 +44,17 @@ static bool groups_grow(struct engine *e)
     return true;
 }
 
-static struct group *group_new(struct engine *e, struct atom *key)
+static struct group *group_new(struct engine *e, struct atom *key, const struct atom *org)
 {
     struct group *g = calloc(1, sizeof *g);
     uint32_t i;
 
     if (!g)
         return NULL;
-    if (!groups_grow(e) || !map_set(&e->group_by_key, (uintptr_t)key, g)) {
+    g->org = org_get(e, org);
+    if (!g->org || !groups_grow(e) || !map_set(&e->group_by_key, (uintptr_t)key, g)) {
+        if (g->org)
+            org_unref(e, g->org);
         free(g);
         return NULL;
     }
@@ -83,7 +87,7 @@ struct group *group_get(struct engine *e, const struct atom *org, const struct a
         return NULL;
     g = map_get(&e->group_by_key, (uintptr_t)key);
     if (!g)
-        g = group_new(e, key);
+        g = group_new(e, key, org);
     else
         atom_unref(&e->atoms, key);
     if (!g)
@@ -107,6 +111,7 @@ static void group_free_if_idle(struct engine *e, struct group *g)
     e->groups[g->index] = NULL;
     e->group_holes[e->group_holes_len++] = g->index;
     e->groups_used--;
+    org_unref(e, g->org);
     free(g);
 }
 
@@ -117,10 +122,24 @@ void group_unref(struct engine *e, struct group *g)
     group_free_if_idle(e, g);
 }
 
+/* Into the line of its organization, or out of it, as it has a call that may run or not. */
+static void line_up(struct engine *e, struct group *g, bool served)
+{
+    bool may = g->ready && g->in_flight < (uint32_t)g->window;
+
+    if (served || !may)
+        list_remove(&g->runnable);
+    if (may && list_empty(&g->runnable))
+        list_append(&g->org->groups, &g->runnable);
+    org_line_up(&e->runnable, &g->org->runnable, &g->org->groups, served);
+}
+
 void group_release(struct engine *e, struct group *g)
 {
-    assert(g->in_flight > 0);
+    assert(g->in_flight > 0 && e->in_flight > 0);
     g->in_flight--;
+    e->in_flight--;
+    line_up(e, g, false);
     group_free_if_idle(e, g);
 }
 
@@ -184,8 +203,7 @@ void call_enqueue(struct engine *e, struct call *c)
         return;
     }
     turn_add(e, c);
-    if (list_empty(&g->runnable))
-        list_append(&e->runnable, &g->runnable);
+    line_up(e, g, false);
 }
 
 void call_dequeue(struct engine *e, struct call *c)
@@ -198,8 +216,7 @@ void call_dequeue(struct engine *e, struct call *c)
         ring_remove(e, &k->ready, c, RING_QUEUE);
     else
         turn_remove(e, c, false);
-    if (!c->target->group->ready)
-        list_remove(&c->target->group->runnable);
+    line_up(e, c->target->group, false);
 }
 
 /* How much of the inbox goes with the next run. */
@@ -229,6 +246,8 @@ static void issue(struct engine *e, struct group *g, struct call *c)
     call_move(e, c, MOVE_ISSUED);
     c->attempt = e->config.incarnation << 44 | ++e->next_attempt;
     g->in_flight++;
+    e->in_flight++;
+    line_up(e, g, true);
     e->stats.attempts++;
     engine_emit(e, &(struct engine_effect){.kind = ENGINE_RUN,
                                            .call = c->id,
@@ -242,13 +261,11 @@ void engine_pump(struct engine *e)
     if (e->hold || e->failed)
         return;
     stalls_pump(e);
-    LIST_FOR_EACH (it, tmp, &e->runnable) {
-        struct group *g = LIST_ENTRY(it, struct group, runnable);
+    while (!list_empty(&e->runnable) && e->in_flight < e->config.runs_max && !e->failed) {
+        struct org *o = LIST_ENTRY(e->runnable.next, struct org, runnable);
+        struct group *g = LIST_ENTRY(o->groups.next, struct group, runnable);
 
-        while (g->ready && g->in_flight < (uint32_t)g->window && !e->failed)
-            issue(e, g, turn_next(e, g));
-        if (!g->ready)
-            list_remove(&g->runnable);
+        issue(e, g, turn_next(e, g));
     }
 }
 

@@ -20,15 +20,26 @@
 /* Of a state; the orchestrator compacts long before (engine_compact). */
 #define STATE_CHUNKS_MAX 255
 
+/* Takes turns with the others for what all share: org.c. */
+struct org {
+    struct atom *name;
+    uint32_t refs;        /* groups */
+    struct list groups;   /* runnable ones, the one whose turn it is first */
+    struct list runnable; /* in engine.runnable while there are some */
+    struct list stalls;   /* polls that wait for room, the oldest first */
+    struct list stalled;  /* in engine.stalled while there are some */
+};
+
 /* Calls to one endpoint host of one organization: they share a window of runs in flight. */
 struct group {
-    struct atom *key;   /* organization, NUL, scheme and authority */
+    struct atom *key; /* organization, NUL, scheme and authority */
+    struct org *org;
     struct heap levels; /* calls that are ready and durable: turn.c */
     struct map level_by_priority;
     struct list passed;   /* the same levels, the one whose last turn is longest ago first */
     uint32_t passed_by;   /* turns of the highest since another one had its turn */
     uint32_t ready;       /* how many they are */
-    struct list runnable; /* in engine.runnable while some are */
+    struct list runnable; /* in org.groups while some are and the window has room */
     uint32_t index;       /* in engine.groups; the handle in effects and answers */
     uint32_t refs;        /* targets that name it */
     uint32_t in_flight;
@@ -138,7 +149,7 @@ struct engine {
     struct map target_by_key; /* the key atom's address to struct target */
     struct list turns_free;   /* of struct turn */
 
-    struct list stalls; /* polls that wait for room: stall.c */
+    struct list stalled; /* organizations with polls that wait for room: stall.c */
     struct map stall_by_call;
     uint64_t growing; /* calls that are being fetched */
     uint64_t favoured, favoured_root;
@@ -148,7 +159,9 @@ struct engine {
     uint32_t groups_len, groups_cap, groups_used;
     uint32_t *group_holes, group_holes_len; /* free indexes below groups_len */
     struct map group_by_key;                /* the key atom's address to struct group */
-    struct list runnable;
+    struct map org_by_name;                 /* the name atom's address to struct org */
+    struct list runnable;                   /* organizations with calls that may run */
+    uint32_t in_flight;                     /* runs, of all groups */
 
     struct commit commits[2];
     struct commit *open, *flight; /* flight: NULL when none is under way */
@@ -295,6 +308,16 @@ void call_drop_state(struct engine *e, struct call *c);
 /* A child's end is durable: into the parent's inbox, or forgotten. */
 void call_settle(struct engine *e, struct call *c);
 void call_wake(struct engine *e, struct call *c);
+
+/* --- org.c */
+
+/* With one more reference; NULL: no memory. */
+struct org *org_get(struct engine *e, const struct atom *name);
+void org_unref(struct engine *e, struct org *o);
+void orgs_free(struct engine *e);
+/* Into the line at its end, or out of it, as there is something that it wants or not; who was
+ * served goes to the end. */
+void org_line_up(struct list *line, struct list *place, const struct list *wants, bool served);
 
 /* --- group.c */
 

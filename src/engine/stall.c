@@ -3,12 +3,12 @@
  * When memory is full. A poll whose calls find no room is committed all the same, with its calls as
  * one more payload of its own, and waits; when calls have gone, the oldest such poll is fetched
  * from the store (ENGINE_FETCH, engine_fetched) and its calls are made. The polls that come
- * meanwhile wait behind it.
+ * meanwhile wait behind it; organizations take turns (org.c), a poll each.
  *
  * That alone could come to a stand, every tree waiting for another one's end. So one tree at a time
- * is favoured, that of the oldest root of those that wait, until its root has ended: its polls find
- * room always. Whatever its calls wait for is of that tree, so they end some time, and the next
- * oldest has its turn.
+ * is favoured, that of the oldest root of those that wait in the organization whose turn it is,
+ * until its root has ended: its polls find room always. Whatever its calls wait for is of that
+ * tree, so they end some time, and the next one has its turn.
  */
 #include <stdlib.h>
 
@@ -18,7 +18,7 @@
 
 /* A poll that waits for room. */
 struct stall {
-    struct list link; /* in engine.stalls until it is fetched */
+    struct list link; /* in org.stalls until it is fetched */
     uint64_t call;
     uint32_t generation, count;
     bool fetching;
@@ -39,12 +39,19 @@ static uint64_t favoured_root(struct engine *e)
     return e->favoured ? e->favoured_root : 0;
 }
 
-/* The oldest root that waits; where a root has gone before its children, they stand for it. */
+static struct org *org_of(const struct engine *e, const struct stall *s)
+{
+    return call_find(e, s->call)->target->group->org;
+}
+
+/* The oldest root that waits, of the organization whose turn it is; where a root has gone before
+ * its children, they stand for it. */
 static void favour_one(struct engine *e)
 {
+    struct org *o = LIST_ENTRY(e->stalled.next, struct org, stalled);
     const struct call *best = NULL;
 
-    LIST_FOR_EACH (it, tmp, &e->stalls) {
+    LIST_FOR_EACH (it, tmp, &o->stalls) {
         const struct call *c = call_find(e, LIST_ENTRY(it, struct stall, link)->call);
 
         if (!best || c->root_id < best->root_id)
@@ -53,13 +60,14 @@ static void favour_one(struct engine *e)
     e->favoured_root = best->root_id;
     e->favoured = is_live(call_find(e, best->root_id)) ? best->root_id : best->id;
     e->favour_pending = true;
+    org_line_up(&e->stalled, &o->stalled, &o->stalls, true);
 }
 
 bool stall_has_room(struct engine *e, const struct call *c, size_t calls)
 {
     bool fits = e->call_count + e->growing + calls <= e->config.live_max;
 
-    return (list_empty(&e->stalls) && fits) || c->root_id == favoured_root(e);
+    return (list_empty(&e->stalled) && fits) || c->root_id == favoured_root(e);
 }
 
 /* --- the calls as a payload ------------------------------------------------------------------- */
@@ -148,6 +156,7 @@ static int decode_calls(struct slice in, struct engine_answer *a, struct error *
 
 bool stall_add(struct engine *e, struct call *c, uint32_t count)
 {
+    struct org *o = c->target->group->org;
     struct stall *s = malloc(sizeof *s);
 
     if (!s || !map_set(&e->stall_by_call, c->id, s)) {
@@ -155,7 +164,8 @@ bool stall_add(struct engine *e, struct call *c, uint32_t count)
         return false;
     }
     *s = (struct stall){.call = c->id, .generation = c->generation, .count = count};
-    list_append(&e->stalls, &s->link);
+    list_append(&o->stalls, &s->link);
+    org_line_up(&e->stalled, &o->stalled, &o->stalls, false);
     c->stalled = true;
     return true;
 }
@@ -179,13 +189,15 @@ void stall_poll(struct engine *e, struct call *c, const struct engine_answer *a)
 void stall_drop(struct engine *e, struct call *c)
 {
     struct stall *s = c->stalled ? map_remove(&e->stall_by_call, c->id) : NULL;
+    struct org *o;
 
     if (!s)
         return;
     if (s->fetching)
         e->growing -= s->count;
-    else
-        list_remove(&s->link);
+    list_remove(&s->link);
+    o = c->target->group->org;
+    org_line_up(&e->stalled, &o->stalled, &o->stalls, false);
     free(s);
     c->stalled = false;
     engine_delete(e, TABLE_PAYLOAD, c->id, PAYLOAD_CALLS);
@@ -205,7 +217,10 @@ void stalls_free(struct engine *e)
 
 static void fetch(struct engine *e, struct stall *s)
 {
+    struct org *o = org_of(e, s);
+
     list_remove(&s->link);
+    org_line_up(&e->stalled, &o->stalled, &o->stalls, true);
     s->fetching = true;
     e->growing += s->count;
     engine_emit(e, &(struct engine_effect){
@@ -217,21 +232,13 @@ static bool is_durable(const struct engine *e, const struct stall *s)
     return !call_is_held(e, call_find(e, s->call));
 }
 
-void stalls_pump(struct engine *e)
+/* The polls of the favoured tree, all at once. */
+static void fetch_favoured(struct engine *e)
 {
-    while (!list_empty(&e->stalls)) {
-        struct stall *s = LIST_ENTRY(e->stalls.next, struct stall, link);
+    struct org *o = call_find(e, e->favoured)->target->group->org;
 
-        if (e->call_count + e->growing + s->count > e->config.live_max || !is_durable(e, s))
-            break;
-        fetch(e, s);
-    }
-    if (!list_empty(&e->stalls) && !favoured_root(e))
-        favour_one(e);
-    if (!e->favour_pending)
-        return;
     e->favour_pending = false; /* what the tree polls for from now on finds room at once */
-    LIST_FOR_EACH (it, tmp, &e->stalls) {
+    LIST_FOR_EACH (it, tmp, &o->stalls) {
         struct stall *s = LIST_ENTRY(it, struct stall, link);
 
         if (call_find(e, s->call)->root_id != e->favoured_root)
@@ -241,6 +248,22 @@ void stalls_pump(struct engine *e)
         else
             e->favour_pending = true;
     }
+}
+
+void stalls_pump(struct engine *e)
+{
+    while (!list_empty(&e->stalled)) {
+        struct org *o = LIST_ENTRY(e->stalled.next, struct org, stalled);
+        struct stall *s = LIST_ENTRY(o->stalls.next, struct stall, link);
+
+        if (e->call_count + e->growing + s->count > e->config.live_max || !is_durable(e, s))
+            break;
+        fetch(e, s);
+    }
+    if (!list_empty(&e->stalled) && !favoured_root(e))
+        favour_one(e);
+    if (e->favour_pending && favoured_root(e))
+        fetch_favoured(e);
 }
 
 void engine_fetched(struct engine *e, int64_t now, uint64_t call, uint32_t generation,

@@ -139,6 +139,7 @@ void engine_check(const struct engine *e)
 {
     uint64_t by_state[CALL_STATES] = {0};
     uint32_t pos = 0, stalls = 0, calls = 0, refs = 0, group_refs = 0, ready = 0, queued = 0;
+    uint32_t in_flight = 0;
     const struct target *t;
     const struct call *c;
 
@@ -158,7 +159,10 @@ void engine_check(const struct engine *e)
             continue;
         group_refs += g->refs;
         assert(g->window >= 1 && g->window <= e->config.window_max);
-        assert(!g->ready == list_empty(&g->runnable));
+        assert((g->ready && g->in_flight < (uint32_t)g->window) == !list_empty(&g->runnable));
+        assert(list_empty(&g->org->groups) == list_empty(&g->org->runnable));
+        assert(list_empty(&g->org->stalls) == list_empty(&g->org->stalled));
+        in_flight += g->in_flight;
         assert(!g->ready == !turn_next(e, g));
         ready += g->ready;
     }
@@ -166,5 +170,6 @@ void engine_check(const struct engine *e)
     while ((t = map_next(&e->target_by_key, &pos, NULL)))
         refs += t->refs;
     assert(calls == e->call_count && calls == refs && group_refs == e->target_by_key.len);
+    assert(in_flight == e->in_flight && in_flight <= e->config.runs_max);
     assert(ready == queued && stalls == e->stall_by_call.len);
 }

@@ -41,6 +41,12 @@ static void why_ready(const struct engine *e, const struct call *c, struct buf *
         buf_append_str(out, "its record to be durable");
     else if (e->hold)
         buf_append_str(out, "runs to be started again: the orchestrator is stopping");
+    else if (g->in_flight < (uint32_t)g->window)
+        buf_printf(out,
+                   "its place among %" PRIu32 " ready call%s to %.*s: %" PRIu32 " of %" PRIu32
+                   " runs in flight to all hosts",
+                   g->ready, g->ready == 1 ? "" : "s", SLICE_FMT(host), e->in_flight,
+                   e->config.runs_max);
     else
         buf_printf(out,
                    "its place among %" PRIu32 " ready call%s to %.*s: %" PRIu32 " of %" PRIu32

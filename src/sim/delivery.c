@@ -74,6 +74,7 @@ static struct record *check_identity(struct world *w, const struct orchestrator_
 static void check_turn(struct world *w, struct record *r, const wire_run_request *q)
 {
     uint32_t most = w->engine.window_max ? w->engine.window_max : 1024;
+    uint32_t over_all = w->engine.runs_max ? w->engine.runs_max : 4096;
 
     CHECK(w, q->generation == r->generation && q->resume == r->resumes,
           "a run is of the present generation and resume",
@@ -82,6 +83,8 @@ static void check_turn(struct world *w, struct record *r, const wire_run_request
     CHECK(w, r->in_flight == 0, "a call has one run at a time", "call %" PRIu64 " has two", r->id);
     CHECK(w, endpoint_in_flight(w, r->org, r->host) < most, "windows are respected",
           "more than %" PRIu32 " runs of %s at host %u", most, org_names[r->org], r->host);
+    CHECK(w, endpoints_in_flight(w) < over_all, "runs in flight have a limit over all",
+          "more than %" PRIu32, over_all);
 }
 
 /* At least so long after its last failure, if the engine knows of it still. */

@@ -47,6 +47,18 @@ unsigned endpoint_in_flight(const struct world *w, unsigned org, unsigned host)
     return n;
 }
 
+unsigned endpoints_in_flight(const struct world *w)
+{
+    unsigned n = 0;
+
+    for (struct list *it = w->flights.next; it != &w->flights; it = it->next) {
+        const struct flight *f = LIST_ENTRY(it, struct flight, link);
+
+        n += f->run && f->epoch == w->epoch;
+    }
+    return n;
+}
+
 void *temp_alloc(struct world *w, struct arena *arena, size_t size)
 {
     void *p = arena_zalloc(arena, 1, size);

@@ -127,6 +127,7 @@ static void world_init(struct world *w, const struct history *h)
     w->engine.calls_max = world_once_in(w, 5) ? BATCH_CALLS : 0;
     w->engine.outstanding_max = world_once_in(w, 5) ? CHILDREN_MAX : 0;
     w->engine.live_max = world_once_in(w, 4) ? 10 + (uint32_t)rand_below(&w->rand, 40) : 0;
+    w->engine.runs_max = h->seed % 5 ? 0 : (uint32_t)(h->seed / 5 % 7) + 1;
     w->cache_max = world_once_in(w, 3) ? 1 + rand_below(&w->rand, 2000) : 0;
     disk_create(w, h->sqlite);
     endpoint_init(w);

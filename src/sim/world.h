@@ -393,6 +393,7 @@ void endpoint_url(unsigned host, char url[URL_MAX]);
 unsigned endpoint_host(struct world *w, struct slice url);
 /* Runs of the present incarnation that are not answered, of the organization at the host. */
 unsigned endpoint_in_flight(const struct world *w, unsigned org, unsigned host);
+unsigned endpoints_in_flight(const struct world *w); /* of all at all hosts */
 /* Which host an input names, where it names one. */
 static inline unsigned input_host(uint64_t input)
 {
