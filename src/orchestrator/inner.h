@@ -285,7 +285,8 @@ struct orchestrator {
     uint64_t epoch, openings;
     struct opening opening;
     struct commit commit;
-    bool dirty; /* the engine was told something since it last had nothing to write */
+    unsigned effects_left; /* that this step may carry out */
+    bool dirty;            /* the engine was told something since it last had nothing to write */
     int64_t reopen_at, backoff_ns;
     size_t ballast;
 

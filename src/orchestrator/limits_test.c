@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The limits of what a call carries, as they are unless told otherwise, each at its boundary. */
+#include "base/list.h"
 #include "orchestrator/testing.h"
 
 #include <stdlib.h>
@@ -161,6 +162,37 @@ static void state_of_a_poll(void **state)
     assert_non_null(strstr(got.error_message, "8000001 bytes, more than the 8000000"));
 }
 
+static void give_up(struct invoker *invoker, struct orchestrator_run *run)
+{
+    LIST_ENTRY(invoker, struct world, invoker)->invoked++;
+    orchestrator_run_gone(run);
+}
+
+/* The step ends, whatever the invoker does, and asks to be called again at once; the requests that
+ * come in between are served. */
+static void runs_given_up_within_do_not_hold_up_the_step(void **state)
+{
+    struct world *w = *state;
+    void (*run)(struct invoker * invoker, struct orchestrator_run * run) = w->invoker.run;
+    char id[ID_TEXT_LEN + 1];
+    struct reply reply = {0};
+
+    world_dispatch(w, "f", NULL, id);
+    w->invoker.run = give_up;
+    w->invoked = 0;
+    orchestrator_run_gone(world_take_run(w));
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(orchestrator_step(w->o), w->now);
+        assert_true(w->invoked > 0 && w->invoked <= 10000);
+        w->invoked = 0;
+    }
+    orchestrator_cancel(w->o, slice_str(TEST_ORG), slice_str(id), reply_cancelled, &reply);
+    world_settle(w);
+    assert_true(reply.count == 1 && !reply.error.code);
+    w->invoker.run = run;
+    world_expect(w, id, STATUS_PERMANENT_ERROR, "");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -170,6 +202,7 @@ int main(void)
         TEST(calls_of_a_request),
         TEST(output),
         TEST(state_of_a_poll),
+        TEST(runs_given_up_within_do_not_hold_up_the_step),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

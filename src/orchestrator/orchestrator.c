@@ -38,6 +38,9 @@
 
 /* Turns of the loop in one step: a step ends even if calls keep each other busy for ever. */
 #define ROUNDS_MAX 64
+/* Effects carried out in one step: an invoker may answer within its `run`, and a run that it gives
+ * up is made again at once. */
+#define EFFECTS_MAX 8192
 
 /* What a row costs a store beside its value, for the ballast. */
 #define ROW_OVERHEAD 32
@@ -344,7 +347,8 @@ static bool turn_open(struct orchestrator *o)
         o->dirty = true;
         busy = true;
     }
-    while (orchestrator_engine_open(o) && engine_effect(o->engine, &effect)) {
+    while (o->effects_left && orchestrator_engine_open(o) && engine_effect(o->engine, &effect)) {
+        o->effects_left--;
         carry_out(o, &effect);
         busy = true;
     }
@@ -393,7 +397,8 @@ int64_t orchestrator_step(struct orchestrator *o)
 
     assert(!o->stepping && !o->destroying);
     o->stepping = true;
-    for (unsigned i = 0; i < ROUNDS_MAX && busy; i++)
+    o->effects_left = EFFECTS_MAX;
+    for (unsigned i = 0; i < ROUNDS_MAX && busy && o->effects_left; i++)
         busy = turn(o);
     o->stepping = false;
     return busy ? now_of(o) : next_due(o);
