@@ -23,6 +23,8 @@
 
 #include <cmocka.h>
 
+#include "base/blob.h"
+#include "base/id.h"
 #include "base/rand.h"
 #include "store/store.h"
 
@@ -201,10 +203,8 @@ static int count_done(void *arg, const struct store_row *row)
     return 0;
 }
 
-struct harness_census harness_census(struct harness *h)
+static struct store *open_store(struct harness *h)
 {
-    struct harness_census census = {0};
-    struct store_range range = {.to_key = KEY_MAX, .to_sub = SUB_MAX};
     struct store_options options = {.read_only = true};
     char url[PATH_MAX + 64];
     struct store *store;
@@ -213,6 +213,16 @@ struct harness_census harness_census(struct harness *h)
     snprintf(url, sizeof url, "sqlite:%s/calls.db", h->store_dir);
     if (store_open(&store, url, &options, &err))
         fail_msg("%s", err.message);
+    return store;
+}
+
+struct harness_census harness_census(struct harness *h)
+{
+    struct harness_census census = {0};
+    struct store_range range = {.to_key = KEY_MAX, .to_sub = SUB_MAX};
+    struct store *store = open_store(h);
+    struct error err;
+
     range.table = TABLE_CALL;
     if (store_walk(store, 0, &range, count_live, &census, &err))
         fail_msg("%s", err.message);
@@ -221,6 +231,33 @@ struct harness_census harness_census(struct harness *h)
         fail_msg("%s", err.message);
     store_close(store);
     return census;
+}
+
+bool harness_answered(struct harness *h, const char *dispatch_id, uint32_t generation,
+                      uint32_t resume)
+{
+    struct store *store = open_store(h);
+    struct blob *value = NULL;
+    struct engine_row row;
+    struct id_parts id;
+    struct slice in;
+    struct error err;
+    bool answered = true; /* a call that is not there is done, and its result was taken */
+    int rc;
+
+    assert_true(id_parse(slice_str(dispatch_id), &id));
+    rc = store_get(store, id.partition, TABLE_CALL, id.number, 0, &value, &err);
+    if (rc == 0) {
+        in = blob_slice(value);
+        if (row_decode(&in, &row, &err))
+            fail_msg("call %s: %s", dispatch_id, err.message);
+        answered = row.state == CALL_DONE || row.generation > generation || row.resumes > resume;
+    } else if (rc != CODE_NOT_FOUND) {
+        fail_msg("%s", err.message);
+    }
+    blob_unref(value);
+    store_close(store);
+    return answered;
 }
 
 void harness_until(struct harness *h, bool (*check)(const struct harness_census *census, void *arg),

@@ -55,6 +55,10 @@ struct harness_census harness_census(struct harness *h);
 void harness_until(struct harness *h, bool (*check)(const struct harness_census *census, void *arg),
                    void *arg, int seconds);
 
+/* Whether the answer to that run of the call (polls count from 0) is committed. */
+bool harness_answered(struct harness *h, const char *dispatch_id, uint32_t generation,
+                      uint32_t resume);
+
 /* A moment's pause between two looks at something that gives no signal. */
 void harness_pause(int ms);
 int64_t harness_now_ms(void);
