@@ -575,6 +575,12 @@ dispatch_input_parent_id(const struct dispatch_input *input); /* or "" */
 DISPATCH_SDK_API const char *dispatch_input_root_id(const struct dispatch_input *input);
 DISPATCH_SDK_API int64_t dispatch_input_creation_time_ns(const struct dispatch_input *input);
 DISPATCH_SDK_API int64_t dispatch_input_expiration_time_ns(const struct dispatch_input *input);
+/* What this project's orchestrator tells besides: its clock (0: it is another one, which knows none
+ * of the extensions), how often the call began anew (by a restart or a tail call), and how many
+ * polls it has made since. */
+DISPATCH_SDK_API int64_t dispatch_input_now_ns(const struct dispatch_input *input);
+DISPATCH_SDK_API uint32_t dispatch_input_generation(const struct dispatch_input *input);
+DISPATCH_SDK_API uint32_t dispatch_input_resumes(const struct dispatch_input *input);
 DISPATCH_SDK_API bool dispatch_input_is_first_call(const struct dispatch_input *input);
 DISPATCH_SDK_API bool dispatch_input_is_resume(const struct dispatch_input *input);
 
@@ -645,7 +651,18 @@ struct dispatch_poll {
     int32_t max_results; /* give at most so many at once, the others next time; 0 means 10; both are
                             held to 1..1000 */
     bool has_max_wait;   /* resume after max_wait_ms at the latest, with the results there are */
+    bool wake_on_error;  /* resume at min_results or at the first error; this and what follows with
+                            this project's orchestrator only: see dispatch_input_now_ns */
     int64_t max_wait_ms;
+    /* Bytes to put behind the state of the last poll, in place of `state`, which is null then:
+     * behind those of a dispatch_message. append_position is how many that state has; if it has
+     * others, the poll is dropped and the run made again. */
+    const void *append;
+    size_t append_size;
+    uint64_t append_position;
+    const uint64_t *cancel; /* correlation ids of calls of earlier polls that are given up: those
+                               that are not done are cancelled, and no result of theirs comes */
+    size_t cancel_count;
     uint64_t reserved_[4];
 };
 
@@ -880,8 +897,12 @@ struct dispatch_run_options {
                                   DISPATCH_ENDPOINT_URL, else http:// and the address listened on */
     uint32_t workers;          /* threads for functions; default: the processors, at least 4 */
     uint32_t
-        max_queue; /* runs that wait for a thread; past it they are answered THROTTLED; 1,024 */
-    uint64_t reserved_[8];
+        max_queue;     /* runs that wait for a thread; past it they are answered THROTTLED; 1,024 */
+    size_t stack_size; /* these three as in struct dispatch_endpoint_options */
+    size_t max_suspended_bytes;
+    int32_t max_suspended;
+    uint32_t pad_;
+    uint64_t reserved_[5];
 };
 
 /*
@@ -923,8 +944,8 @@ struct dispatch_endpoint_options {
     void *arg;
     size_t stack_size; /* bytes of stack that a function has, 256 KiB; only what is touched takes
                           memory */
-    int32_t max_suspended; /* suspended stacks that are kept, to go on instead of being replayed;
-                              1,024; negative: none */
+    int32_t max_suspended; /* suspended functions whose stacks are kept, to go on instead of being
+                              replayed; 1,024; negative: none */
     /* Called when a replay noticed what is not an error: a call with another input than at first.
      */
     void (*on_warning)(void *arg, const char *dispatch_id, const char *text);
@@ -933,7 +954,9 @@ struct dispatch_endpoint_options {
      * over HTTP that it has not signed are refused. NULL: that of DISPATCH_VERIFICATION_KEY;
      * without either, or if it is empty, whoever reaches the endpoint may run its functions. */
     const char *verification_key;
-    uint64_t reserved_[4];
+    size_t max_suspended_bytes; /* what all kept ones may take, their memory and journals included;
+                                   64 MiB; those that waited longest go */
+    uint64_t reserved_[3];
 };
 
 /*

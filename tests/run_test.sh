@@ -23,7 +23,7 @@ says() { grep -q -e "$1" "$dir/err" || fail "no '$1'"; }
 says_not() { ! grep -e "$1" "$dir/err" || fail "there is '$1'"; }
 
 export XDG_STATE_HOME="$dir/state" ENDPOINT="$endpoint" DIR="$dir"
-unset DISPATCH_API_KEY DISPATCH_API_URL
+unset DISPATCH_API_KEY DISPATCH_API_URL DISPATCH_REPLAY
 
 # A port that is free now.
 mkfifo "$dir/fifo"
@@ -102,8 +102,12 @@ says "sh       | DISPATCH_ENDPOINT_ADDR=$address\$"
 says 'sh       | DISPATCH_API_URL=http://127.0.0.1:[0-9]*$'
 says 'sh       | DISPATCH_API_KEY=[0-9a-zA-Z]*$'
 says "sh       | XDG_STATE_HOME=$dir/state\$"
+says 'sh       | DISPATCH_REPLAY=16$'
 says "sh       | $(umask)\$"
 says "sh       | $(ulimit -n)\$"
+DISPATCH_REPLAY=always run 1 --session replay -- env
+says 'env      | DISPATCH_REPLAY=always$'
+says_not DISPATCH_REPLAY=16
 says_not 'DISPATCH_STORE='
 says_not 'VERIFICATION_KEY'
 says_not '=mine'

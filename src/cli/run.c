@@ -97,6 +97,8 @@ static const char details[] =
     "  DISPATCH_ENDPOINT_ADDR  where to listen: what --endpoint says\n"
     "  DISPATCH_ENDPOINT_URL   where its calls are to go: bridge://SESSION, which is\n"
     "                          that same address\n"
+    "  DISPATCH_REPLAY         16, unless it is set: one resume in 16 of a C function is\n"
+    "                          a replay, so that code which cannot be replayed is found\n"
     "DISPATCH_STORE and DISPATCH_VERIFICATION_KEY are taken away: nothing is embedded,\n"
     "and nothing is signed. All other variables and stdin are passed on.\n"
     "\n"
@@ -259,7 +261,9 @@ static int start_child(struct running *r, struct error *err)
 {
     static const char *const unset[] = {"DISPATCH_VERIFICATION_KEY", "DISPATCH_STORE", NULL};
     char key[64], url[SERVER_ADDRESS_MAX + 64], addr[SERVER_ADDRESS_MAX + 64], bridge[128];
-    const char *const set[] = {key, url, addr, bridge, NULL};
+    static const char replay[] = "DISPATCH_REPLAY=16";
+    const char *const set[] = {key, url, addr, bridge, getenv("DISPATCH_REPLAY") ? NULL : replay,
+                               NULL};
     struct child_options child = {
         .argv = r->settings->argv, .umask = r->umask, .descriptors = &r->descriptors};
     char **envp;

@@ -140,6 +140,7 @@ struct execution {
     struct list recent;
     struct execution *chain;
     uint64_t id_hash;
+    size_t size;
     pthread_t thread;
     uint32_t worker;
 };

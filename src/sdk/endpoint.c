@@ -71,6 +71,7 @@ static int create_coroutines(struct dispatch_endpoint *endpoint, struct error *e
     struct sdk_coroutines_options options = {.registry = endpoint->registry,
                                              .stack_size = from->stack_size,
                                              .max_suspended = from->max_suspended,
+                                             .max_suspended_bytes = from->max_suspended_bytes,
                                              .on_warning = from->on_warning,
                                              .arg = from->arg};
 

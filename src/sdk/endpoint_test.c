@@ -307,6 +307,58 @@ static void test_polls(void **state)
     error_is(run(*state, &request), DISPATCH_PERMANENT_ERROR, "invalid_argument", "no");
 }
 
+/* A poll with all that this project's orchestrator knows besides. */
+static struct dispatch_output extends(struct dispatch_ctx *ctx, const struct dispatch_input *input)
+{
+    static const uint64_t cancel[] = {7, UINT64_MAX};
+    struct dispatch_poll poll = {.append = "more",
+                                 .append_size = 4,
+                                 .append_position = 1000,
+                                 .wake_on_error = true,
+                                 .cancel = cancel,
+                                 .cancel_count = 2};
+    bool both = false;
+
+    if (dispatch_input_now_ns(input) != 0) {
+        assert_int_equal(dispatch_input_now_ns(input), 12345);
+        assert_int_equal(dispatch_input_generation(input), 2);
+        assert_int_equal(dispatch_input_resumes(input), 3);
+    }
+    dispatch_input_value(input, &poll.state, NULL);
+    if (dispatch_as_bool(poll.state, &both) && !both)
+        poll.state = dispatch_null();
+    return dispatch_output_poll(ctx, &poll);
+}
+
+static void test_extended_polls(void **state)
+{
+    struct dispatch_run_request request = {.function = "extends",
+                                           .dispatch_id = "id",
+                                           .input = dispatch_bool(false),
+                                           .now_ns = 12345,
+                                           .generation = 2,
+                                           .resumes = 3};
+    const struct dispatch_response *r = run(*state, &request);
+
+    assert_int_equal(r->status, DISPATCH_OK);
+    assert_non_null(r->poll);
+    assert_true(r->poll->wake_on_error);
+    assert_int_equal(r->poll->append_size, 4);
+    assert_memory_equal(r->poll->append, "more", 4);
+    assert_int_equal(r->poll->append_position, 1000);
+    assert_true(dispatch_is_null(r->poll->state));
+    assert_int_equal(r->poll->cancel_count, 2);
+    assert_true(r->poll->cancel[0] == 7 && r->poll->cancel[1] == UINT64_MAX);
+
+    request.input = dispatch_bool(true);
+    error_is(run(*state, &request), DISPATCH_INVALID_RESPONSE, "InvalidOutput",
+             "a poll has both a state and an append");
+    request.input = dispatch_bool(false);
+    request.now_ns = 0;
+    error_is(run(*state, &request), DISPATCH_INVALID_RESPONSE, "InvalidOutput",
+             "a poll has an append, which this orchestrator does not know");
+}
+
 /* Gives the output that its input names. */
 static struct dispatch_output answers(struct dispatch_ctx *ctx, const struct dispatch_input *input)
 {
@@ -632,6 +684,7 @@ static int set_up(void **state)
     assert_int_equal(dispatch_register(f.registry, "blocks", blocks, NULL), 0);
     assert_int_equal(dispatch_register_primitive(f.registry, "adds", adds, NULL), 0);
     assert_int_equal(dispatch_register_primitive(f.registry, "answers", answers, NULL), 0);
+    assert_int_equal(dispatch_register_primitive(f.registry, "extends", extends, NULL), 0);
     endpoint.registry = f.registry;
     assert_int_equal(dispatch_endpoint_create(&endpoint, &f.endpoint, NULL), 0);
     *state = &f;
@@ -653,10 +706,11 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_functions),     TEST(test_polls),      TEST(test_outputs),
-        TEST(test_incompatible),  TEST(test_refusals),   TEST(test_joining),
-        TEST(test_joining_later), TEST(test_full_queue), TEST(test_stop_waits),
-        TEST(test_raw),           TEST(test_exit_hook),  TEST(test_side_by_side),
+        TEST(test_functions),    TEST(test_polls),         TEST(test_extended_polls),
+        TEST(test_outputs),      TEST(test_incompatible),  TEST(test_refusals),
+        TEST(test_joining),      TEST(test_joining_later), TEST(test_full_queue),
+        TEST(test_stop_waits),   TEST(test_raw),           TEST(test_exit_hook),
+        TEST(test_side_by_side),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

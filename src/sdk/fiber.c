@@ -318,6 +318,14 @@ struct sdk_fiber *sdk_fiber_current(void)
     return current;
 }
 
+size_t sdk_fiber_used(const struct sdk_fiber *fiber)
+{
+    const struct sdk_stacks *stacks = fiber->stacks;
+    size_t used = (size_t)(fiber->low + stacks->size - (const char *)fiber->context);
+
+    return (used + stacks->page - 1) / stacks->page * stacks->page;
+}
+
 size_t sdk_fiber_left(const struct sdk_fiber *fiber)
 {
     const char *here = __builtin_frame_address(0);

@@ -49,6 +49,9 @@ _Noreturn void sdk_fiber_unwind(struct sdk_fiber *fiber);
 void sdk_fiber_destroy(struct sdk_fiber *fiber);
 /* Only in the fiber: how many bytes are left below the caller's frame. */
 size_t sdk_fiber_left(const struct sdk_fiber *fiber);
+/* How many bytes of memory the stack of one that does not run takes, about: whole pages, as deep as
+ * it stands. */
+size_t sdk_fiber_used(const struct sdk_fiber *fiber);
 /* The fiber that this thread is running; NULL: none. */
 struct sdk_fiber *sdk_fiber_current(void);
 

@@ -37,6 +37,21 @@ int64_t dispatch_input_expiration_time_ns(const struct dispatch_input *input)
     return time_ns(input->request->expiration_time);
 }
 
+int64_t dispatch_input_now_ns(const struct dispatch_input *input)
+{
+    return time_ns(input->request->now);
+}
+
+uint32_t dispatch_input_generation(const struct dispatch_input *input)
+{
+    return input->request->generation;
+}
+
+uint32_t dispatch_input_resumes(const struct dispatch_input *input)
+{
+    return input->request->resume;
+}
+
 bool dispatch_input_is_first_call(const struct dispatch_input *input)
 {
     return !input->resume;

@@ -145,6 +145,14 @@ static int read_poll(const wire_poll *message, struct arena *arena, struct dispa
         poll->state = dispatch_bytes(message->coroutine_state.data, message->coroutine_state.len);
     for (size_t i = 0; i < message->n_calls && !rc; i++)
         rc = sdk_call_from_wire(message->calls[i], arena, &calls[i], err);
+    if (message->state_case == DISPATCH__SDK__V1__POLL__STATE_APPEND) {
+        poll->append = message->append.len ? (const void *)message->append.data : "";
+        poll->append_size = message->append.len;
+        poll->append_position = message->append_position;
+    }
+    poll->wake_on_error = message->wake_on_error;
+    poll->cancel = message->cancel;
+    poll->cancel_count = message->n_cancel;
     poll->calls = calls;
     poll->call_count = message->n_calls;
     poll->min_results = message->min_results;

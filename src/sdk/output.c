@@ -141,14 +141,32 @@ static int32_t clamp_results(int32_t wanted, int32_t fallback)
     return wanted > SDK_POLL_RESULTS_MAX ? SDK_POLL_RESULTS_MAX : wanted;
 }
 
+static int fill_state(struct dispatch_ctx *ctx, const struct dispatch_poll *poll,
+                      wire_poll *message, struct error *err)
+{
+    if (!poll->append) {
+        message->state_case = DISPATCH__SDK__V1__POLL__STATE_TYPED_COROUTINE_STATE;
+        return sdk_any_from_value(poll->state, &ctx->arena, &message->typed_coroutine_state, err);
+    }
+    if (!dispatch_is_null(poll->state))
+        return error_set(err, CODE_INVALID_ARGUMENT, "a poll has both a state and an append");
+    if (!ctx->input.request->now) /* the state would be lost */
+        return error_set(err, CODE_INVALID_ARGUMENT,
+                         "a poll has an append, which this orchestrator does not know");
+    message->state_case = DISPATCH__SDK__V1__POLL__STATE_APPEND;
+    message->append.data = (uint8_t *)(uintptr_t)poll->append;
+    message->append.len = poll->append_size;
+    message->append_position = poll->append_position;
+    return 0;
+}
+
 static int fill_poll(struct dispatch_ctx *ctx, const struct dispatch_poll *poll, wire_poll *message,
                      struct error *err)
 {
-    int rc = sdk_any_from_value(poll->state, &ctx->arena, &message->typed_coroutine_state, err);
+    int rc = fill_state(ctx, poll, message, err);
 
     if (rc)
         return rc;
-    message->state_case = DISPATCH__SDK__V1__POLL__STATE_TYPED_COROUTINE_STATE;
     message->calls = arena_zalloc(&ctx->arena, poll->call_count, sizeof *message->calls);
     if (!message->calls)
         return error_memory(err);
@@ -160,6 +178,9 @@ static int fill_poll(struct dispatch_ctx *ctx, const struct dispatch_poll *poll,
     message->n_calls = poll->call_count;
     message->min_results = clamp_results(poll->min_results, 1);
     message->max_results = clamp_results(poll->max_results, SDK_POLL_RESULTS);
+    message->wake_on_error = poll->wake_on_error;
+    message->cancel = (uint64_t *)(uintptr_t)poll->cancel;
+    message->n_cancel = poll->cancel_count;
     return 0;
 }
 

@@ -115,7 +115,11 @@ static int start(struct app *app, const struct dispatch_run_options *options,
 {
     struct dispatch_endpoint_options endpoint = {.registry = options->registry,
                                                  .workers = options->workers,
-                                                 .max_queue = options->max_queue};
+                                                 .max_queue = options->max_queue,
+                                                 .stack_size = options->stack_size,
+                                                 .max_suspended = options->max_suspended,
+                                                 .max_suspended_bytes =
+                                                     options->max_suspended_bytes};
     int rc = sdk_run_mode(options, failure);
 
     app->registry = sdk_registry(options->registry);

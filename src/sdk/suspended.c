@@ -15,7 +15,7 @@
 #include "base/clock.h"
 #include "sdk/coroutine.h"
 
-enum { SUSPENDED_DEFAULT = 1024, OUTPUT_MAX = 80 << 20 };
+enum { SUSPENDED_DEFAULT = 1024, SUSPENDED_BYTES = 64 << 20, OUTPUT_MAX = 80 << 20 };
 
 struct sdk_coroutines {
     struct sdk_coroutines_options options;
@@ -25,7 +25,7 @@ struct sdk_coroutines {
     pthread_mutex_t lock; /* of what follows */
     struct map suspended; /* hash of the id to a chain of executions */
     struct list recent;   /* the one that was suspended last in front */
-    size_t count, max;
+    size_t count, max, bytes, max_bytes;
 };
 
 /* --- making ---------------------------------------------------------------------------------- */
@@ -58,6 +58,7 @@ int sdk_coroutines_create(const struct sdk_coroutines_options *options,
     made->max = options->max_suspended == 0  ? SUSPENDED_DEFAULT
                 : options->max_suspended < 0 ? 0
                                              : (size_t)options->max_suspended;
+    made->max_bytes = options->max_suspended_bytes ? options->max_suspended_bytes : SUSPENDED_BYTES;
     pthread_mutex_init(&made->lock, NULL);
     map_init(&made->suspended);
     list_init(&made->recent);
@@ -185,6 +186,7 @@ static void take_out(struct sdk_coroutines *owner, struct execution *e)
     }
     list_remove(&e->recent);
     owner->count--;
+    owner->bytes -= e->size;
 }
 
 static struct execution *take(struct sdk_coroutines *owner, struct slice id)
@@ -212,30 +214,61 @@ uint32_t sdk_coroutines_worker(struct sdk_coroutines *owner, struct slice id)
     return worker;
 }
 
-/* Suspends it, or drops it, or another that has waited longest. */
+void sdk_coroutines_kept(struct sdk_coroutines *owner, size_t *count, size_t *bytes)
+{
+    pthread_mutex_lock(&owner->lock);
+    *count = owner->count;
+    *bytes = owner->bytes;
+    pthread_mutex_unlock(&owner->lock);
+}
+
+/* What it takes while it is suspended. */
+static size_t size_of(const struct execution *e)
+{
+    size_t size = e->ctx->arena.used + e->journal.bytes.cap;
+
+    for (const struct list *node = e->coroutines.next; node != &e->coroutines; node = node->next)
+        size += sdk_fiber_used(LIST_ENTRY(node, struct coroutine, node)->fiber);
+    return size;
+}
+
+/* Under the lock. False: it is not worth its place, or there is no memory. */
+static bool put_in(struct sdk_coroutines *owner, struct execution *e)
+{
+    if (id_of(e->ctx).len == 0 || owner->max == 0 || owner->replay_every == 1 ||
+        e->size > owner->max_bytes)
+        return false;
+    e->chain = map_get(&owner->suspended, e->id_hash);
+    if (!map_set(&owner->suspended, e->id_hash, e))
+        return false;
+    list_push(&owner->recent, &e->recent);
+    owner->count++;
+    owner->bytes += e->size;
+    return true;
+}
+
+/* Suspends it, or drops it, or others that have waited longest. */
 static void keep(struct sdk_coroutines *owner, struct execution *e, uint32_t worker)
 {
-    struct slice id = id_of(e->ctx);
-    struct execution *victim = e;
+    struct list victims, *node;
 
+    list_init(&victims);
     e->thread = pthread_self();
     e->worker = worker;
-    e->id_hash = slice_hash(id, 0);
+    e->id_hash = slice_hash(id_of(e->ctx), 0);
+    e->size = size_of(e);
     pthread_mutex_lock(&owner->lock);
-    if (id.len > 0 && owner->max > 0 && owner->replay_every != 1) {
-        e->chain = map_get(&owner->suspended, e->id_hash);
-        if (map_set(&owner->suspended, e->id_hash, e)) {
-            list_push(&owner->recent, &e->recent);
-            victim = NULL;
-            if (++owner->count > owner->max) {
-                victim = LIST_ENTRY(owner->recent.prev, struct execution, recent);
-                take_out(owner, victim);
-            }
-        }
+    if (!put_in(owner, e))
+        list_append(&victims, &e->recent);
+    while (owner->count > owner->max || owner->bytes > owner->max_bytes) {
+        struct execution *oldest = LIST_ENTRY(owner->recent.prev, struct execution, recent);
+
+        take_out(owner, oldest);
+        list_append(&victims, &oldest->recent);
     }
     pthread_mutex_unlock(&owner->lock);
-    if (victim)
-        execution_destroy(victim);
+    while ((node = list_pop(&victims)) != NULL)
+        execution_destroy(LIST_ENTRY(node, struct execution, recent));
 }
 
 /* --- runs ------------------------------------------------------------------------------------ */

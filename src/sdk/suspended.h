@@ -12,8 +12,9 @@ struct sdk_coroutines;
 
 struct sdk_coroutines_options {
     struct dispatch_registry *registry;
-    size_t stack_size;     /* 0: the default */
-    int32_t max_suspended; /* stacks kept; 0: the default, negative: none */
+    size_t stack_size;          /* 0: the default */
+    int32_t max_suspended;      /* stacks kept; 0: the default, negative: none */
+    size_t max_suspended_bytes; /* 0: the default */
     void (*on_warning)(void *arg, const char *dispatch_id, const char *text);
     void *arg;
 };
@@ -40,6 +41,8 @@ int sdk_coroutines_run(struct sdk_coroutines *coroutines, dispatch_function *fun
                        struct error *err);
 void sdk_answer_free(struct sdk_answer *answer);
 
+/* How many are kept, and what they take. */
+void sdk_coroutines_kept(struct sdk_coroutines *coroutines, size_t *count, size_t *bytes);
 /* The number of the thread that has the stack of that call; 0: none has. */
 uint32_t sdk_coroutines_worker(struct sdk_coroutines *coroutines, struct slice id);
 
