@@ -113,6 +113,14 @@ void engine_put_key(struct engine *e, uint64_t key, uint32_t sub, const struct e
         engine_fail(e);
 }
 
+void engine_put_note(struct engine *e, uint64_t number, struct slice value)
+{
+    if (!value.data)
+        engine_delete(e, TABLE_META, META_NOTES + number, 0);
+    else if (!batch_put(&e->open->batch, TABLE_META, META_NOTES + number, 0, value))
+        engine_fail(e);
+}
+
 void engine_delete_key(struct engine *e, uint64_t key, uint32_t sub)
 {
     engine_delete(e, TABLE_KEY, key, sub);

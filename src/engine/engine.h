@@ -197,6 +197,9 @@ struct engine_completion {
 int engine_complete(struct engine *engine, int64_t now, const struct engine_completion *completion,
                     void *token, struct error *err);
 
+/* Puts a row of TABLE_META, at META_NOTES + number, into the open batch; data NULL: removes it. */
+void engine_put_note(struct engine *engine, uint64_t number, struct slice value);
+
 /* An ENGINE_ACCEPTED with `token` comes once all that was decided so far is durable. */
 void engine_await(struct engine *engine, void *token);
 

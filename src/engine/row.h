@@ -90,7 +90,9 @@ uint64_t row_class_size(uint8_t size_class);
 /* What a call that is done takes, if `value` bytes is its DONE row. */
 uint64_t row_kept_size(const struct engine_row *row, size_t value);
 
-/* TABLE_META's keys. */
+/* TABLE_META's keys; from META_NOTES on, rows of whoever is around the engine, which it keeps and
+ * does not read. */
+#define META_NOTES (UINT64_C(1) << 32)
 enum { META_NEXT_ID = 1, META_NEXT_FINISH = 2, META_KEPT = 3 };
 
 #endif

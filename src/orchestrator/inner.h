@@ -260,8 +260,11 @@ struct opening {
     struct store_job job;
     struct engine_config config;
     size_t ballast;
-    uint64_t epoch;        /* out */
-    struct engine *engine; /* out */
+    uint64_t epoch;                  /* out */
+    struct engine *engine;           /* out */
+    struct orchestrator_note *notes; /* out; they lie in note_memory */
+    size_t note_count, note_cap;
+    struct arena note_memory;
 };
 
 struct commit {

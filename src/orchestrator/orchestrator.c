@@ -36,6 +36,9 @@
 #define CALLS_MAX_DEFAULT   10000
 #define CACHE_MAX_DEFAULT   ((size_t)64 << 20)
 
+/* What all notes may take in memory while they are loaded. */
+#define NOTES_BYTES_MAX ((size_t)16 << 20)
+
 /* Turns of the loop in one step: a step ends even if calls keep each other busy for ever. */
 #define ROUNDS_MAX 64
 /* Effects carried out in one step: an invoker may answer within its `run`, and a run that it gives
@@ -121,10 +124,40 @@ static void crash(struct orchestrator *o, const char *what, const char *why, siz
 /* --- opening -----------------------------------------------------------------------------------
  */
 
+static int load_note(struct opening *op, const struct store_row *row)
+{
+    char *bytes = arena_dup(&op->note_memory, row->value);
+
+    if (op->note_count == op->note_cap) {
+        size_t cap = 2 * op->note_cap + 16;
+        void *grown = realloc(op->notes, cap * sizeof *op->notes);
+
+        if (!grown)
+            return error_memory(&op->job.error);
+        op->notes = grown;
+        op->note_cap = cap;
+    }
+    if (!bytes)
+        return error_memory(&op->job.error);
+    op->notes[op->note_count++] = (struct orchestrator_note){.number = row->key - META_NOTES,
+                                                             .bytes = slice(bytes, row->value.len)};
+    return 0;
+}
+
+static void drop_notes(struct opening *op)
+{
+    free(op->notes);
+    op->notes = NULL;
+    op->note_count = op->note_cap = 0;
+    arena_reset(&op->note_memory);
+}
+
 static int load_meta(void *arg, const struct store_row *row)
 {
     struct opening *op = arg;
 
+    if (row->key >= META_NOTES)
+        return load_note(op, row);
     return engine_load_meta(op->engine, row->key, row->value, &op->job.error);
 }
 
@@ -222,9 +255,13 @@ static void opening_done(struct store_job *job)
         code = engine_loaded(op->engine, now_of(o), &job->error);
     }
     if (!code && !o->destroying) {
+        if (o->options.notes)
+            o->options.notes(o->options.notes_arg, op->notes, op->note_count);
+        drop_notes(op);
         open_engine(o, op->engine, op->epoch);
         return;
     }
+    drop_notes(op);
     engine_destroy(op->engine);
     if (o->destroying)
         return;
@@ -243,6 +280,7 @@ static void opening_submit(struct orchestrator *o)
     o->life = LIFE_OPENING;
     *op = (struct opening){.config = o->options.engine, .ballast = o->ballast};
     op->config.key_seed = o->tag;
+    arena_init(&op->note_memory, NOTES_BYTES_MAX);
     op->job.work = opening_work;
     op->job.done = opening_done;
     if (!op->config.seed)

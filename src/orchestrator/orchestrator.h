@@ -58,6 +58,14 @@ void orchestrator_run_gone(struct orchestrator_run *run);
 
 /* --- life ------------------------------------------------------------------------------------- */
 
+/* A small row that the shell keeps in the store, and that means nothing here. */
+struct orchestrator_note {
+    uint64_t number; /* 1 to ORCHESTRATOR_NOTE_MAX */
+    struct slice bytes;
+};
+
+#define ORCHESTRATOR_NOTE_MAX UINT32_MAX
+
 struct orchestrator_options {
     struct store *store; /* taken over, also on failure */
     bool threads;        /* a writer's and a reader's thread; false: all in orchestrator_step */
@@ -75,6 +83,10 @@ struct orchestrator_options {
      */
     int64_t retention_ns, retention_least_ns;
     uint64_t retention_bytes;
+    /* All notes (below) as committed, in the order of their numbers, whenever the store was loaded,
+     * before calls are taken; NULL: not wanted. */
+    void (*notes)(void *arg, const struct orchestrator_note *notes, size_t count);
+    void *notes_arg;
     struct log *log;         /* or NULL */
     void (*wake)(void *arg); /* from any thread: orchestrator_step has something to do */
     void *wake_arg;
@@ -177,6 +189,11 @@ void orchestrator_complete(struct orchestrator *o, struct slice org,
  * CODE_FAILED_PRECONDITION: the call is live. */
 void orchestrator_retry(struct orchestrator *o, struct slice org, struct slice id,
                         orchestrator_dispatched *done, void *arg);
+
+/* Puts a note, or removes it (data NULL); `done` when that is durable, together with what was put
+ * since the last step. */
+void orchestrator_put_note(struct orchestrator *o, const struct orchestrator_note *note,
+                           orchestrator_cancelled *done, void *arg);
 
 struct orchestrator_stats {
     struct engine_stats engine; /* of this incarnation */

@@ -193,21 +193,38 @@ static bool take_organization(struct rpc *rpc, const struct net_request *request
     return true;
 }
 
+/* Whose key it is; NULL: nobody's. */
+static const char *owner_of(const struct api *api, struct slice key)
+{
+    const char *org = credentials_find(api->credentials, key);
+
+    return org || !keys_have(api->keys, key) ? org : ORG_DEFAULT;
+}
+
 static bool authenticate(struct rpc *rpc, const struct net_request *request,
                          struct refusal *refusal)
 {
     struct slice value = net_header_get(request->headers, request->header_count, "authorization");
     const struct api *api = rpc->api;
-    const char *p = value.data;
+    const char *p = value.data, *org = NULL;
 
     memcpy(rpc->org, ORG_DEFAULT, sizeof ORG_DEFAULT);
     if (rpc->control)
         return take_organization(rpc, request, refusal);
     if (!api->keys)
         return true;
-    if (value.len > 7 && connect_same(slice(p, 7), "bearer ") &&
-        keys_have(api->keys, slice(p + 7, value.len - 7)))
+    if (value.len > 7 && connect_same(slice(p, 7), "bearer "))
+        org = owner_of(api, slice(p + 7, value.len - 7));
+    if (org) {
+        memcpy(rpc->org, org, strlen(org) + 1);
         return true;
+    }
+    if (value.data && !api->credentials->loaded) {
+        rpc->unknown = true;
+        error_set(&refusal->error, CODE_UNAVAILABLE,
+                  "the keys are being loaded: try again shortly");
+        return false;
+    }
     error_set(&refusal->error, CODE_UNAUTHENTICATED,
               value.data ? "the API key is not one of this server's"
                          : "no API key: send it as the header \"Authorization: Bearer KEY\"");
@@ -245,7 +262,8 @@ static bool rpc_go_on(struct rpc *rpc, const struct net_request *request, struct
     bool good;
 
     arena_init(&arena, ARENA_FACTOR * api->body_max);
-    good = connect_read_body(request, &rpc->head, api->body_max, rpc->method->request, &arena,
+    good = (!rpc->unknown || authenticate(rpc, request, refusal)) &&
+           connect_read_body(request, &rpc->head, api->body_max, rpc->method->request, &arena,
                              &message, &refusal->error) == CODE_OK &&
            serving(api, refusal);
     if (good)
@@ -344,7 +362,16 @@ static bool rpc_start(struct rpc *rpc, const struct net_request *request, struct
 {
     struct api *api = rpc->api;
 
-    if (!authenticate(rpc, request, refusal) || !connect_read_head(request, &rpc->head, refusal))
+    if (!authenticate(rpc, request, refusal) && !(rpc->unknown && api->opening))
+        return false;
+    if (rpc->method->control && !rpc->control) {
+        error_set(
+            &refusal->error, CODE_PERMISSION_DENIED,
+            "this is for the operator alone: `dispatch keys` speaks to the server through the "
+            "socket beside its store");
+        return false;
+    }
+    if (!connect_read_head(request, &rpc->head, refusal))
         return false;
     return (api->opening && rpc_hold(rpc, request)) || rpc_go_on(rpc, request, refusal);
 }

@@ -11,6 +11,8 @@
  *   POST /dispatch.v1.CallService/Restart
  *   POST /dispatch.v1.CallService/Complete
  *   POST /dispatch.v1.CallService/Retry
+ *   POST /dispatch.v1.SigningKeyService/CreateSigningKey, ListSigningKeys
+ *   POST /dispatch.v1.KeyService/CreateKey, ListKeys, RevokeKey    at the operator's socket alone
  *   GET  /healthz    200 as long as the loop turns
  *   GET  /readyz     200 when calls are taken; else 503 and why not
  */
@@ -23,6 +25,7 @@
 #include "net/net.h"
 #include "orchestrator/orchestrator.h"
 #include "server/connect.h"
+#include "server/credentials.h"
 #include "server/keys.h"
 
 #define API_REQUEST_ID_MAX 64
@@ -36,6 +39,7 @@
 struct api {
     struct orchestrator *orchestrator; /* NULL: stopped; all is refused as unavailable */
     const struct keys *keys;           /* NULL: nobody is asked for one */
+    struct credentials *credentials;   /* further ones, of all organizations */
     bool draining;
     size_t body_max;
     const char *store_path; /* what answers say "the store" for; "": nothing */
@@ -74,7 +78,15 @@ struct method {
     /* Hands the message to the orchestrator, and sees to it that rpc_end is called once, at once or
      * later, unless rpc_give_up returned true. */
     void (*start)(struct rpc *rpc, const void *message);
+    bool control; /* for the operator alone */
 };
+
+/* services.c */
+void service_create_key(struct rpc *rpc, const void *message);
+void service_list_keys(struct rpc *rpc, const void *message);
+void service_revoke_key(struct rpc *rpc, const void *message);
+void service_create_signing_key(struct rpc *rpc, const void *message);
+void service_list_signing_keys(struct rpc *rpc, const void *message);
 
 extern const struct method api_methods[];
 extern const size_t api_method_count;
@@ -88,6 +100,7 @@ struct rpc {
     struct slice peer;
     char org[ORG_MAX + 1];
     bool control;                 /* it came from the operator */
+    bool unknown;                 /* who asks is to be found out when the keys are loaded */
     struct slice idempotency_key; /* data NULL: none; read it in `start` only */
     struct connect_head head;
     const struct net_request *held; /* the request, while it waits for the calls to be loaded */

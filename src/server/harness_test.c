@@ -80,12 +80,39 @@ static void keep_header(const struct net_header *headers, size_t count, const ch
         snprintf(to, size, "%.*s", SLICE_FMT(value));
 }
 
+/* False: it was refused. */
+static bool verify_run(struct harness *h, struct net_exchange *exchange,
+                       const struct net_request *request)
+{
+    struct signature_field fields[32];
+    struct signature_request run = {
+        .method = request->method,
+        .path = request->path,
+        .query = request->query,
+        .authority = net_header_get(request->headers, request->header_count, "host"),
+        .fields = fields,
+        .field_count = request->header_count,
+        .body = request->body};
+
+    h->was_signed = net_header_get(request->headers, request->header_count, "signature").data;
+    assert_true(request->header_count < 32);
+    for (size_t i = 0; i < request->header_count; i++)
+        fields[i] = (struct signature_field){request->headers[i].name, request->headers[i].value};
+    if (!h->verifier ||
+        signature_verify(&run, h->verifier, clock_now(clock_system()), NULL) == CODE_OK)
+        return true;
+    net_answer(exchange, 403, NULL, 0, NULL);
+    return false;
+}
+
 static void serve_run(void *arg, struct net_exchange *exchange, const struct net_request *request)
 {
     struct harness *h = arg;
     wire_run_request *run;
     struct arena arena;
 
+    if (!verify_run(h, exchange, request))
+        return;
     arena_init(&arena, 1 << 20);
     assert_int_equal(
         wire_unpack(&dispatch__sdk__v1__run_request__descriptor, request->body, &arena, &run, NULL),

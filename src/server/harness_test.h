@@ -24,7 +24,9 @@ struct harness {
     struct arena arena; /* of what the tests make and decode */
     uint16_t port;      /* of the server */
     char endpoint_url[64];
-    char control[PATH_MAX]; /* not empty: requests go to this socket instead */
+    char control[PATH_MAX];                  /* not empty: requests go to this socket instead */
+    const struct signature_public *verifier; /* the endpoint refuses what it has not signed */
+    bool was_signed;                         /* the last run, in whatever way */
     bool ready, stopped;
     unsigned runs;
     char run_id[64], run_request_id[128]; /* of the last run: its call, its X-Request-Id */

@@ -35,6 +35,11 @@ struct http_invoker {
 /* "ID-ATTEMPT": an endpoint that logs it can be searched by the call's id too. */
 #define REQUEST_ID_MAX 64
 
+/* Where headers stand among those of a run. */
+enum { HOST = 4, SIGNED = 5, HEADERS = 8 };
+
+#define AUTHORITY_MAX 272
+
 struct attempt {
     struct http_invoker *invoker;
     struct orchestrator_run *run;
@@ -304,12 +309,61 @@ static uint32_t run_timeout(const struct http_invoker *invoker, int64_t expires)
     return left_ms < invoker->options.timeout_ms ? (uint32_t)left_ms : invoker->options.timeout_ms;
 }
 
+/* The Host header, and what is signed as @authority: the default port is left out. */
+static void write_authority(const struct net_url *url, bool tls, char out[AUTHORITY_MAX])
+{
+    bool ipv6 = memchr(url->host.data, ':', url->host.len);
+    int len = snprintf(out, AUTHORITY_MAX, ipv6 ? "[%.*s]" : "%.*s", SLICE_FMT(url->host));
+
+    if (url->port != (tls ? 443 : 80))
+        snprintf(out + len, AUTHORITY_MAX - (size_t)len, ":%u", url->port);
+}
+
+/*
+ * Adds the headers of a signature, if the organization has a key to sign with. On the loop's
+ * thread: it takes some 20 us of CPU, no more than handing it to another thread and back does.
+ */
+static int sign_run(const struct attempt *attempt, struct net_outgoing *outgoing,
+                    struct net_header *headers, struct signature_headers *made, struct error *err)
+{
+    const struct credentials *credentials = attempt->invoker->options.credentials;
+    const struct credential *key =
+        credentials && !attempt->bridge ? credentials_signer(credentials, attempt->run->org) : NULL;
+    const struct signature_field type = {headers[0].name, headers[0].value};
+    const char *query = memchr(outgoing->target.data, '?', outgoing->target.len);
+    struct signature_request request = {.method = outgoing->method,
+                                        .path = outgoing->target,
+                                        .authority = headers[HOST].value,
+                                        .fields = &type,
+                                        .field_count = 1,
+                                        .body = blob_slice(outgoing->body)};
+    int code;
+
+    if (!key)
+        return CODE_OK;
+    if (query)
+        request.path.len = (size_t)(query - (const char *)outgoing->target.data);
+    code = signature_sign(&request, &key->signer,
+                          clock_now(attempt->invoker->options.clock) / NS_PER_S, made, err);
+    if (code)
+        return code;
+    headers[SIGNED] =
+        (struct net_header){slice_str("content-digest"), slice_str(made->content_digest)};
+    headers[SIGNED + 1] =
+        (struct net_header){slice_str("signature-input"), slice_str(made->signature_input)};
+    headers[SIGNED + 2] = (struct net_header){slice_str("signature"), slice_str(made->signature)};
+    outgoing->header_count = HEADERS;
+    return CODE_OK;
+}
+
 static int send_run(struct attempt *attempt, struct error *err)
 {
     struct http_invoker *invoker = attempt->invoker;
     struct orchestrator_run *run = attempt->run;
-    char id[REQUEST_ID_MAX];
-    const struct net_header headers[] = {
+    bool tls = !attempt->bridge && slice_eq_str(attempt->url.scheme, "https");
+    char id[REQUEST_ID_MAX], authority[AUTHORITY_MAX];
+    struct signature_headers signature;
+    struct net_header headers[HEADERS] = {
         {slice_str("content-type"), slice_str("application/proto")},
         {slice_str("connect-protocol-version"), slice_str("1")},
         {slice_str("user-agent"), slice_str("dispatch/" DISPATCH_VERSION)},
@@ -320,11 +374,11 @@ static int send_run(struct attempt *attempt, struct error *err)
     struct net_outgoing outgoing = {
         .host = attempt->bridge ? bridge_host(attempt->bridge) : attempt->url.host,
         .port = attempt->bridge ? bridge_port(attempt->bridge) : attempt->url.port,
-        .tls = !attempt->bridge && slice_eq_str(attempt->url.scheme, "https"),
+        .tls = tls,
         .method = slice_str("POST"),
         .target = target,
         .headers = headers,
-        .header_count = sizeof headers / sizeof *headers,
+        .header_count = HOST,
         .body = body,
         .timeout_ms = run_timeout(invoker, run->expires),
         .done = run_done,
@@ -332,6 +386,13 @@ static int send_run(struct attempt *attempt, struct error *err)
     };
     int code = target.data && body ? CODE_OK : error_memory(err);
 
+    if (!attempt->bridge) {
+        write_authority(&attempt->url, tls, authority);
+        headers[HOST] = (struct net_header){slice_str("host"), slice_str(authority)};
+        outgoing.header_count++;
+    }
+    if (code == CODE_OK)
+        code = sign_run(attempt, &outgoing, headers, &signature, err);
     if (code == CODE_OK)
         code = net_client_send(invoker->client, &outgoing, &attempt->call, err);
     blob_unref(body);

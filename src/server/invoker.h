@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "net/net.h"
 #include "orchestrator/orchestrator.h"
+#include "server/credentials.h"
 
 #define INVOKER_TIMEOUT_MS 60000
 
@@ -31,6 +32,8 @@ struct http_invoker_options {
     /* PEM authorities that vouch for https endpoints, instead of the system's; read by
      * http_invoker_create only */
     const char *ca_file;
+    /* Runs of an organization that has a signing key are signed; outlives the invoker; or NULL */
+    const struct credentials *credentials;
     const struct invoker_bridge *bridges; /* read by http_invoker_create only */
     size_t bridge_count;                  /* at most INVOKER_BRIDGES_MAX */
     /* A run was answered: the orchestrator wants a step. */

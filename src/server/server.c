@@ -41,6 +41,7 @@ struct server {
     struct orchestrator *orchestrator;
     struct http_invoker *invoker;
     struct api api;
+    struct credentials credentials;
     struct net_server *listeners[SERVER_LISTEN_MAX];
     char addresses[SERVER_LISTEN_MAX][SERVER_ADDRESS_MAX];
     size_t listener_count;
@@ -258,6 +259,7 @@ void server_destroy(struct server *s)
     net_server_destroy(s->control);
     api_finish(&s->api);
     http_invoker_destroy(s->invoker);
+    credentials_free(&s->credentials);
     net_watch_destroy(s->watch);
     net_timer_destroy(s->step);
     net_timer_destroy(s->limit);
@@ -359,6 +361,16 @@ static void listen_for_control(struct server *s)
                  LOG_STR("error", err.message));
 }
 
+static void take_notes(void *arg, const struct orchestrator_note *notes, size_t count)
+{
+    struct server *s = arg;
+    struct error err;
+
+    if (credentials_load(&s->credentials, notes, count, &err))
+        log_line(s->options.log, LOG_ERROR, "some keys of the store cannot be used",
+                 LOG_STR("error", err.message));
+}
+
 static int start_orchestrator(struct server *s, struct error *err)
 {
     struct orchestrator_options options = {
@@ -370,6 +382,8 @@ static int start_orchestrator(struct server *s, struct error *err)
         .retention_bytes =
             s->options.retention_bytes ? s->options.retention_bytes : RETENTION_BYTES,
         .log = s->options.log,
+        .notes = take_notes,
+        .notes_arg = s,
         .wake = wake,
         .wake_arg = s,
     };
@@ -390,6 +404,7 @@ static int start(struct server *s, struct error *err)
                                            .arg = s,
                                            .timeout_ms = s->options.run_timeout_ms,
                                            .ca_file = s->options.ca_file,
+                                           .credentials = &s->credentials,
                                            .bridges = s->options.bridges,
                                            .bridge_count = s->options.bridge_count};
     int code;
@@ -431,7 +446,9 @@ int server_create(struct server **out, const struct server_options *options, str
         return error_memory(err);
     s->wake_fd = -1;
     s->options = *options;
+    credentials_init(&s->credentials);
     s->api = (struct api){.keys = options->keys,
+                          .credentials = &s->credentials,
                           .body_max = SERVER_BODY_MAX,
                           .log = options->log,
                           .changed = changed,

@@ -16,6 +16,7 @@
 struct world {
     struct harness h; /* its loop, client, arena and port */
     struct keys keys;
+    struct credentials credentials;
     struct api api;
     struct net_server *server;
     struct invoker invoker;
@@ -55,13 +56,17 @@ static int set_up(void **state)
     arena_init(&w->h.arena, 1 << 20);
     keys_init(&w->keys);
     assert_int_equal(keys_add(&w->keys, slice_str(HARNESS_KEY), NULL), CODE_OK);
+    w->credentials.loaded = true; /* there are none */
     assert_int_equal(net_loop_create(&w->h.loop, NULL), CODE_OK);
     assert_int_equal(
         net_client_create(&w->h.client, w->h.loop, &(struct net_client_options){0}, NULL), CODE_OK);
     assert_int_equal(net_server_create(&w->server, w->h.loop, &options, NULL), CODE_OK);
     w->h.port = net_server_port(w->server);
-    w->api =
-        (struct api){.keys = &w->keys, .body_max = 1 << 20, .store_path = "", .changed = changed};
+    w->api = (struct api){.keys = &w->keys,
+                          .credentials = &w->credentials,
+                          .body_max = 1 << 20,
+                          .store_path = "",
+                          .changed = changed};
     assert_int_equal(store_open(&orchestrator.store, "memory:", &(struct store_options){0}, NULL),
                      CODE_OK);
     assert_int_equal(orchestrator_create(&w->api.orchestrator, &orchestrator, NULL), CODE_OK);

@@ -26,6 +26,7 @@
 #include "dispatch/sdk/v1/poll.pb-c.h"
 #include "dispatch/sdk/v1/status.pb-c.h"
 #include "dispatch/v1/call.pb-c.h"
+#include "dispatch/v1/key.pb-c.h"
 
 /* Short names for the messages that all rooms speak of. */
 typedef Google__Protobuf__Any wire_any;
