@@ -882,10 +882,12 @@ DISPATCH_SDK_API void dispatch_operation_destroy(struct dispatch_operation *oper
 /* --- running an application ------------------------------------------------------------------ */
 
 /*
- * How an application runs: an explicit option; else what the environment says. A `client`,
- * `api_key` or `api_url` option, or one of DISPATCH_API_URL and DISPATCH_API_KEY: served, that is,
- * with a `dispatch server` behind that URL. DISPATCH_STORE, or nothing at all, asks for the
- * embedded mode, which this version does not have: a failure that says what to set.
+ * How an application runs. Embedded: the orchestrator is in the process, and keeps its calls in a
+ * file of SQLite; no server, no port, no configuration. Served: a `dispatch run` or `dispatch
+ * server` stands behind a URL, and the functions are served over HTTP. Which one: an explicit
+ * option (`store`; or `client`, `api_key`, `api_url`); else DISPATCH_STORE, embedded, on that
+ * store; else DISPATCH_API_URL or DISPATCH_API_KEY, served; else embedded, on
+ * $XDG_STATE_HOME/dispatch/PROGRAM/calls.db (~/.local/state if that is not set).
  */
 struct dispatch_run_options {
     struct dispatch_registry *registry; /* whose functions are served; NULL: the default one */
@@ -901,8 +903,9 @@ struct dispatch_run_options {
     size_t stack_size; /* these three as in struct dispatch_endpoint_options */
     size_t max_suspended_bytes;
     int32_t max_suspended;
-    uint32_t pad_;
-    uint64_t reserved_[5];
+    uint32_t store_wait_ms; /* these three as in struct dispatch_embedded_options */
+    const char *store, *program;
+    uint64_t reserved_[3];
 };
 
 /*
@@ -923,6 +926,76 @@ dispatch_run_with(const struct dispatch_run_options *options, struct dispatch_ca
  */
 DISPATCH_SDK_API int dispatch_serve(const struct dispatch_run_options *options,
                                     struct dispatch_failure *failure);
+
+/* --- the orchestrator inside the process ----------------------------------------------------- */
+
+/*
+ * What dispatch_run and dispatch_serve do in the embedded mode, for programs that want more of it:
+ * a store that is open as long as the program likes, with a client for its calls; and, for programs
+ * with an event loop of their own, an orchestrator without a thread.
+ *
+ * One process has a store at a time, through the lock on PATH.lock. Whoever comes second fails with
+ * CODE_UNAVAILABLE, the message naming the process that has it; or waits, if told to. The lock goes
+ * with the process, however that ends, and nothing is to be repaired: a program that was killed, or
+ * that called exit() with work under way, goes on with that work when it opens the store again. So
+ * does `dispatch server`, on the same file: the functions are at bridge://PROGRAM there.
+ *
+ * A child of fork() has no part in it: it gets CODE_FAILED_PRECONDITION from the client, its
+ * closing does nothing, and the lock stays with the parent.
+ */
+struct dispatch_embedded;
+
+/* How it is to be. */
+struct dispatch_embedded_options {
+    struct dispatch_registry *registry; /* whose functions run, and which is lent the client and the
+                                           endpoint meanwhile; NULL: the default one */
+    const char *store;   /* "sqlite:PATH", or "memory:", which goes with the process; default:
+                            DISPATCH_STORE, else the file named after the program */
+    const char *program; /* letters, digits, '.', '_' and '-', at most 64: the name of that file's
+                            directory, and in the endpoint of its functions, bridge://PROGRAM;
+                            default: that of the program's file */
+    uint32_t store_wait_ms; /* how long to wait for a store that another process has; default:
+                               DISPATCH_STORE_WAIT, in seconds, else not at all */
+    uint32_t workers;       /* threads for functions; default: the processors, at least 4 */
+    uint32_t max_queue;     /* as in struct dispatch_run_options */
+    bool own_loop;          /* no thread for the orchestrator: see dispatch_embedded_step */
+    bool run_in_step;       /* with own_loop: no threads for functions either, which then must not
+                               block; they run in dispatch_embedded_step */
+    int32_t max_suspended;  /* these, and the two below, as in struct dispatch_endpoint_options */
+    size_t stack_size, max_suspended_bytes;
+    void (*on_warning)(void *arg, const char *dispatch_id, const char *text);
+    void *arg;
+    uint64_t reserved_[8];
+};
+
+/* Opens the store; what was unfinished in it goes on. `options` may be NULL. CODE_INVALID_ARGUMENT
+ * and CODE_FAILED_PRECONDITION say what is wrong with options, environment or file. */
+DISPATCH_SDK_API int dispatch_embedded_open(const struct dispatch_embedded_options *options,
+                                            struct dispatch_embedded **embedded,
+                                            struct dispatch_failure *failure);
+/* A client of it; lives as long. A call without an endpoint is one of the registry's. */
+DISPATCH_SDK_API struct dispatch_client *
+dispatch_embedded_client(const struct dispatch_embedded *embedded);
+/* The URL that its own functions have: "bridge://PROGRAM". Lives as long. */
+DISPATCH_SDK_API const char *dispatch_embedded_url(const struct dispatch_embedded *embedded);
+/*
+ * Stops: no new run starts, runs under way have 5 seconds to end; what is not done goes on when the
+ * store is opened again. Waits for functions that still run. Operations of the client still under
+ * way end as CANCELED. Not from one of its functions. NULL is fine.
+ */
+DISPATCH_SDK_API void dispatch_embedded_close(struct dispatch_embedded *embedded);
+
+/*
+ * With own_loop: the thread that opened it calls dispatch_embedded_step whenever the descriptor is
+ * readable, and when the deadline has passed; that is asked for again after each step, and after
+ * operations that were begun on that thread. -1: none. A step does what there is to do, writing to
+ * the disk included, and returns. Only watch the descriptor: do not read from it, do not close it.
+ * The client's blocking functions step by themselves when that thread calls them, except within a
+ * step, where they fail; other threads may call them as ever.
+ */
+DISPATCH_SDK_API int dispatch_embedded_descriptor(const struct dispatch_embedded *embedded);
+DISPATCH_SDK_API int64_t dispatch_embedded_deadline_ms(const struct dispatch_embedded *embedded);
+DISPATCH_SDK_API void dispatch_embedded_step(struct dispatch_embedded *embedded);
 
 /* --- endpoints ------------------------------------------------------------------------------- */
 

@@ -335,6 +335,21 @@ void net_loop_turn(struct net_loop *loop)
     uv_run(&loop->uv, UV_RUN_NOWAIT);
 }
 
+void net_loop_wait(struct net_loop *loop)
+{
+    uv_run(&loop->uv, UV_RUN_ONCE);
+}
+
+int net_loop_descriptor(const struct net_loop *loop)
+{
+    return uv_backend_fd(&loop->uv);
+}
+
+int net_loop_timeout_ms(const struct net_loop *loop)
+{
+    return uv_backend_timeout(&loop->uv);
+}
+
 void net_loop_stop(struct net_loop *loop)
 {
     atomic_store(&loop->stopping, true);

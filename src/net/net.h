@@ -25,6 +25,12 @@ void net_loop_destroy(struct net_loop *loop);
 void net_loop_run(struct net_loop *loop);
 /* Runs what is ready, once, without blocking (for tests and for loops of others). */
 void net_loop_turn(struct net_loop *loop);
+/* The same, once something is. */
+void net_loop_wait(struct net_loop *loop);
+/* For loops of others: a turn is due when the descriptor is readable, or after so many milliseconds
+ * (-1: never), which have to be asked for after each turn. */
+int net_loop_descriptor(const struct net_loop *loop);
+int net_loop_timeout_ms(const struct net_loop *loop);
 void net_loop_stop(struct net_loop *loop); /* from any thread */
 /* Calls fn(arg) on the loop's thread, soon, once for each call, in order. From any thread. Bounded
  * only by memory; false when out of it, or when the loop is being destroyed. */

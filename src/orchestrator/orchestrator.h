@@ -27,7 +27,8 @@ struct orchestrator;
 /* One attempt, owned by the invoker from `run` until it answers. */
 struct orchestrator_run {
     const wire_run_request *request; /* in the run's arena */
-    struct arena *arena;             /* the run's; the invoker may use it */
+    struct arena *arena;             /* the run's; the invoker may use it, or take its memory over,
+                                        with the request, the endpoint and the org in it */
     struct slice endpoint;
     struct slice org;
     int64_t expires;    /* no answer counts after it */

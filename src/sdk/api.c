@@ -9,6 +9,7 @@
  * only delays it.
  */
 #include "sdk/client.h"
+#include "sdk/embedded.h"
 
 #include <stdio.h>
 
@@ -186,10 +187,26 @@ static bool dispatch_again(struct dispatch_operation *operation, bool unsent)
     return true;
 }
 
+static void dispatched(struct dispatch_operation *operation, struct slice body)
+{
+    struct error err = {0};
+
+    operation->failure = (struct dispatch_failure){0};
+    if (sdk_read_ids(body, operation->count, &operation->ids, &err))
+        sdk_fail_from(&operation->failure, &err);
+    sdk_operation_finish(operation);
+}
+
+/* The API said no: operation->failure has its words. */
+static void dispatch_refused(struct dispatch_operation *operation, bool unsent)
+{
+    if (operation->failure.code != CODE_UNAVAILABLE || !dispatch_again(operation, unsent))
+        sdk_operation_finish(operation);
+}
+
 static void on_dispatched(void *arg, const struct net_response *response)
 {
     struct dispatch_operation *operation = arg;
-    struct error err = {0};
 
     operation->call = NULL;
     if (response->failure != NET_OK) {
@@ -202,15 +219,12 @@ static void on_dispatched(void *arg, const struct net_response *response)
             sdk_operation_finish(operation);
         return;
     }
-    operation->failure = (struct dispatch_failure){0};
-    if (response->status != 200) {
-        read_failure(operation->client, response, &operation->failure);
-        if (operation->failure.code == CODE_UNAVAILABLE && dispatch_again(operation, false))
-            return;
-    } else if (sdk_read_ids(response->body, operation->count, &operation->ids, &err)) {
-        sdk_fail_from(&operation->failure, &err);
+    if (response->status == 200) {
+        dispatched(operation, response->body);
+        return;
     }
-    sdk_operation_finish(operation);
+    read_failure(operation->client, response, &operation->failure);
+    dispatch_refused(operation, false);
 }
 
 static void send_dispatch(struct dispatch_operation *operation)
@@ -305,11 +319,35 @@ static void ask_again(struct dispatch_operation *operation, uint64_t delay_ms)
                                            : delay_ms);
 }
 
+static void waited(struct dispatch_operation *operation, struct slice body)
+{
+    struct error err = {0};
+    bool done = false;
+
+    operation->failure = (struct dispatch_failure){0};
+    operation->failures = 0;
+    if (read_result(operation, body, &done, &err))
+        sdk_operation_fail(operation, err.code, "result of call %.100s: %.300s", operation->id,
+                           err.message);
+    else if (done)
+        sdk_operation_finish(operation);
+    else
+        ask_again(operation,
+                  now_ns() - operation->asked_ns < WAIT_PAUSE_MS * NS_PER_MS ? WAIT_PAUSE_MS : 0);
+}
+
+/* As dispatch_refused. */
+static void wait_refused(struct dispatch_operation *operation)
+{
+    if (is_passing_code(operation->failure.code))
+        ask_again(operation, backoff_ms(operation));
+    else
+        sdk_operation_finish(operation);
+}
+
 static void on_waited(void *arg, const struct net_response *response)
 {
     struct dispatch_operation *operation = arg;
-    struct error err = {0};
-    bool done = false;
 
     operation->call = NULL;
     if (response->failure != NET_OK) {
@@ -321,24 +359,12 @@ static void on_waited(void *arg, const struct net_response *response)
         ask_again(operation, backoff_ms(operation));
         return;
     }
-    if (response->status != 200) {
-        read_failure(operation->client, response, &operation->failure);
-        if (is_passing_code(operation->failure.code))
-            ask_again(operation, backoff_ms(operation));
-        else
-            sdk_operation_finish(operation);
+    if (response->status == 200) {
+        waited(operation, response->body);
         return;
     }
-    operation->failure = (struct dispatch_failure){0};
-    operation->failures = 0;
-    if (read_result(operation, response->body, &done, &err))
-        sdk_operation_fail(operation, err.code, "result of call %.100s: %.300s", operation->id,
-                           err.message);
-    else if (done)
-        sdk_operation_finish(operation);
-    else
-        ask_again(operation,
-                  now_ns() - operation->asked_ns < WAIT_PAUSE_MS * NS_PER_MS ? WAIT_PAUSE_MS : 0);
+    read_failure(operation->client, response, &operation->failure);
+    wait_refused(operation);
 }
 
 static void send_wait(struct dispatch_operation *operation)
@@ -367,9 +393,29 @@ static void send_wait(struct dispatch_operation *operation)
     blob_unref(body);
 }
 
-void sdk_operation_attempt(struct dispatch_operation *operation)
+void sdk_operation_answered(struct dispatch_operation *operation, struct slice body)
 {
     if (operation->kind == SDK_WAIT)
+        waited(operation, body);
+    else
+        dispatched(operation, body);
+}
+
+void sdk_operation_refused(struct dispatch_operation *operation, const struct error *error,
+                           bool unsent)
+{
+    sdk_fail_from(&operation->failure, error);
+    if (operation->kind == SDK_WAIT)
+        wait_refused(operation);
+    else
+        dispatch_refused(operation, unsent);
+}
+
+void sdk_operation_attempt(struct dispatch_operation *operation)
+{
+    if (operation->client->embedded)
+        sdk_embedded_attempt(operation->client->embedded, operation);
+    else if (operation->kind == SDK_WAIT)
         send_wait(operation);
     else
         send_dispatch(operation);

@@ -9,8 +9,11 @@
  * if none could be, when it finishes.
  */
 #include "sdk/client.h"
+#include "sdk/embedded.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -89,47 +92,74 @@ static const char *choose_ca_file(const char *ca_file)
     return ca_file && *ca_file ? ca_file : NULL;
 }
 
-static int start(struct dispatch_client *client, const char *ca_file,
-                 struct dispatch_failure *failure)
+int sdk_client_start(struct dispatch_client *client, struct dispatch_failure *failure)
 {
-    struct net_client_options options = {0};
-    struct error err = {0};
-    uint64_t seed;
-
-    if (slice_eq_str(client->url.scheme, "https"))
-        options.ca_file = ca_file;
-    rand_system(&seed, sizeof seed);
-    rand_seed(&client->rand, seed);
-    if (client->wake < 0)
-        return sdk_fail(failure, CODE_RESOURCE_EXHAUSTED, "cannot make an eventfd");
-    if (net_loop_create(&client->loop, &err) ||
-        net_client_create(&client->http, client->loop, &options, &err))
-        return sdk_fail_from(failure, &err);
     if (sdk_thread_start(&client->thread, run_loop, client))
         return sdk_fail(failure, CODE_RESOURCE_EXHAUSTED, "cannot start a thread");
     client->started = true;
     return 0;
 }
 
-int dispatch_client_create(const struct dispatch_client_options *options,
-                           struct dispatch_client **client, struct dispatch_failure *failure)
+static int start(struct dispatch_client *client, const char *ca_file,
+                 struct dispatch_failure *failure)
 {
-    static const struct dispatch_client_options defaults;
+    struct net_client_options options = {0};
+    struct error err = {0};
+
+    if (slice_eq_str(client->url.scheme, "https"))
+        options.ca_file = ca_file;
+    if (net_client_create(&client->http, client->loop, &options, &err))
+        return sdk_fail_from(failure, &err);
+    return sdk_client_start(client, failure);
+}
+
+/* What both kinds begin with: a loop, on which nothing is yet. */
+static int create(struct dispatch_client **client, struct dispatch_failure *failure)
+{
     struct dispatch_client *made = calloc(1, sizeof *made);
-    int rc;
+    struct error err = {0};
+    uint64_t seed;
+    int rc = 0;
 
     if (!made)
         return sdk_fail_memory(failure);
-    if (!options)
-        options = &defaults;
-    made->timeout_ms = options->timeout_ms ? options->timeout_ms : TIMEOUT_DEFAULT_MS;
-    made->connect_retry_ms =
-        options->connect_retry_ms ? options->connect_retry_ms : CONNECT_RETRY_DEFAULT_MS;
+    made->timeout_ms = TIMEOUT_DEFAULT_MS;
+    made->connect_retry_ms = CONNECT_RETRY_DEFAULT_MS;
+    made->pid = getpid();
+    made->thread = pthread_self();
     made->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     pthread_mutex_init(&made->lock, NULL);
     pthread_cond_init(&made->done, NULL);
     list_init(&made->live);
     list_init(&made->finished);
+    rand_system(&seed, sizeof seed);
+    rand_seed(&made->rand, seed);
+    if (made->wake < 0)
+        rc = sdk_fail(failure, CODE_RESOURCE_EXHAUSTED, "cannot make an eventfd");
+    else if (net_loop_create(&made->loop, &err))
+        rc = sdk_fail_from(failure, &err);
+    if (rc)
+        dispatch_client_destroy(made);
+    else
+        *client = made;
+    return rc;
+}
+
+int dispatch_client_create(const struct dispatch_client_options *options,
+                           struct dispatch_client **client, struct dispatch_failure *failure)
+{
+    static const struct dispatch_client_options defaults;
+    struct dispatch_client *made;
+    int rc = create(&made, failure);
+
+    if (rc)
+        return rc;
+    if (!options)
+        options = &defaults;
+    if (options->timeout_ms)
+        made->timeout_ms = options->timeout_ms;
+    if (options->connect_retry_ms)
+        made->connect_retry_ms = options->connect_retry_ms;
     rc = set_key(made, options->api_key, failure);
     if (!rc)
         rc = set_url(made, options->api_url, failure);
@@ -140,6 +170,63 @@ int dispatch_client_create(const struct dispatch_client_options *options,
     else
         *client = made;
     return rc;
+}
+
+int sdk_client_embed(const struct sdk_embedded_options *options, struct dispatch_client **client,
+                     struct dispatch_failure *failure)
+{
+    struct dispatch_client *made;
+    struct error err = {0};
+    int rc = create(&made, failure);
+
+    if (rc)
+        return rc;
+    rc = sdk_embedded_create(made, options, &made->embedded, &err);
+    if (rc) {
+        dispatch_client_destroy(made);
+        return sdk_fail_from(failure, &err);
+    }
+    *client = made;
+    return 0;
+}
+
+/* A step of a program's own thread may write to a connection whose peer has gone: the signal for
+ * that is not the program's business. */
+static void turn_quietly(struct dispatch_client *client, bool wait)
+{
+    const struct timespec now = {0};
+    sigset_t pipe, before, pending;
+
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    sigpending(&pending);
+    pthread_sigmask(SIG_BLOCK, &pipe, &before);
+    if (wait)
+        net_loop_wait(client->loop);
+    else
+        net_loop_turn(client->loop);
+    if (!sigismember(&pending, SIGPIPE) && !sigismember(&before, SIGPIPE))
+        while (sigtimedwait(&pipe, NULL, &now) < 0 && errno == EINTR)
+            ;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+void sdk_client_turn(struct dispatch_client *client, bool wait)
+{
+    client->turning = true;
+    turn_quietly(client, wait && !sdk_embedded_has_work(client->embedded));
+    sdk_embedded_work(client->embedded);
+    client->turning = false;
+}
+
+void sdk_client_hurry(struct dispatch_client *client)
+{
+    LIST_FOR_EACH (node, next, &client->live) {
+        struct dispatch_operation *operation = LIST_ENTRY(node, struct dispatch_operation, node);
+
+        if (!operation->call && !operation->local)
+            net_timer_set(operation->timer, 0);
+    }
 }
 
 /* --- operations, on the loop's thread -------------------------------------------------------- */
@@ -221,10 +308,13 @@ static void begin_on_loop(void *arg)
 /* Ends it, if it has not ended. */
 static void cancel(struct dispatch_operation *operation, const char *why)
 {
-    if (operation->call)
+    if (operation->call) {
         net_call_cancel(operation->call); /* finishes it */
-    else
-        sdk_operation_fail(operation, CODE_CANCELED, "%s", why);
+        return;
+    }
+    if (operation->local)
+        sdk_embedded_cancel(operation);
+    sdk_operation_fail(operation, CODE_CANCELED, "%s", why);
 }
 
 static void abandon_on_loop(void *arg)
@@ -238,7 +328,7 @@ static void abandon_on_loop(void *arg)
 
 void dispatch_client_destroy(struct dispatch_client *client)
 {
-    if (!client)
+    if (!client || client->pid != getpid()) /* of a fork's: nothing of it lives here */
         return;
     if (client->started) {
         net_loop_stop(client->loop);
@@ -248,6 +338,7 @@ void dispatch_client_destroy(struct dispatch_client *client)
     client->closing = true;
     LIST_FOR_EACH (node, next, &client->live)
         cancel(LIST_ENTRY(node, struct dispatch_operation, node), "the client is being destroyed");
+    sdk_embedded_destroy(client->embedded);
     net_client_destroy(client->http);
     if (client->loop)
         net_loop_destroy(client->loop); /* runs what was posted */
@@ -319,6 +410,41 @@ static struct dispatch_operation *new_wait(struct dispatch_client *client, const
     return operation;
 }
 
+/* Whether this thread may wait for the client's loop. */
+static int check_thread(const struct dispatch_client *client, struct dispatch_failure *failure)
+{
+    if (client->pid != getpid())
+        return sdk_fail(failure, CODE_FAILED_PRECONDITION,
+                        "this process was forked from process %ld, which made the client: a child "
+                        "has to make its own",
+                        (long)client->pid);
+    return 0;
+}
+
+/* Whether it is this thread that turns the loop. */
+static bool turns_here(const struct dispatch_client *client)
+{
+    return !client->started && pthread_equal(client->thread, pthread_self());
+}
+
+static void wait_for(struct dispatch_operation *operation)
+{
+    struct dispatch_client *client = operation->client;
+    bool here = turns_here(client);
+
+    pthread_mutex_lock(&client->lock);
+    while (!operation->finished) {
+        if (!here) {
+            pthread_cond_wait(&client->done, &client->lock);
+            continue;
+        }
+        pthread_mutex_unlock(&client->lock);
+        sdk_client_turn(client, true);
+        pthread_mutex_lock(&client->lock);
+    }
+    pthread_mutex_unlock(&client->lock);
+}
+
 /* Runs the operation to its end and moves its outcome out; NULL: there was no memory for it. */
 static int run_blocking(struct dispatch_operation *operation, struct dispatch_ids *ids,
                         struct dispatch_result *result, struct dispatch_failure *failure)
@@ -330,14 +456,18 @@ static int run_blocking(struct dispatch_operation *operation, struct dispatch_id
         return sdk_fail_memory(failure);
     client = operation->client;
     operation->blocking = true;
-    if (!net_post(client->loop, begin_on_loop, operation)) {
+    rc = check_thread(client, failure);
+    if (!rc && client->turning && turns_here(client))
+        rc = sdk_fail(failure, CODE_FAILED_PRECONDITION,
+                      "a function that runs inside a step cannot wait for it: it would block the "
+                      "program's loop; begin the operation instead");
+    if (!rc && !net_post(client->loop, begin_on_loop, operation))
+        rc = sdk_fail_memory(failure);
+    if (rc) {
         free_operation(operation);
-        return sdk_fail_memory(failure);
+        return rc;
     }
-    pthread_mutex_lock(&client->lock);
-    while (!operation->finished)
-        pthread_cond_wait(&client->done, &client->lock);
-    pthread_mutex_unlock(&client->lock);
+    wait_for(operation);
     rc = operation->failure.code;
     if (rc && failure)
         *failure = operation->failure;
@@ -418,14 +548,20 @@ int dispatch_client_wait(struct dispatch_client *client, const char *dispatch_id
 static int begin(struct dispatch_operation *made, struct dispatch_operation **operation,
                  struct dispatch_failure *failure)
 {
+    int rc;
+
     if (!made)
         return sdk_fail_memory(failure);
-    *operation = made; /* before it can come out of dispatch_client_next */
-    if (net_post(made->client->loop, begin_on_loop, made))
-        return 0;
-    *operation = NULL;
+    rc = check_thread(made->client, failure);
+    if (!rc) {
+        *operation = made; /* before it can come out of dispatch_client_next */
+        if (net_post(made->client->loop, begin_on_loop, made))
+            return 0;
+        *operation = NULL;
+        rc = sdk_fail_memory(failure);
+    }
     free_operation(made);
-    return sdk_fail_memory(failure);
+    return rc;
 }
 
 int dispatch_client_begin_dispatch(struct dispatch_client *client,

@@ -12,7 +12,9 @@
 /* One Wait asks the server to hold its answer for so long; then it asks again. */
 #define SDK_WAIT_HOLD_MS 30000
 
+/* How it reaches an orchestrator: over HTTP, or one of this process on its own loop. */
 struct dispatch_client {
+    struct sdk_embedded *embedded; /* NULL: over HTTP, with the next fields */
     char *api_key, *api_url, *authorization;
     bool key_from_env;
     struct net_url url; /* views into api_url */
@@ -20,8 +22,10 @@ struct dispatch_client {
     struct net_loop *loop;
     struct net_client *http;
     struct rand rand;
+    pid_t pid; /* whose process it is: a fork has none of its threads */
     pthread_t thread;
-    bool started;     /* the thread runs */
+    bool started;     /* the thread runs; an embedded one without it is stepped by its opener */
+    bool turning;     /* inside such a step */
     bool closing;     /* the rest up to here belongs to the loop's thread once it runs */
     struct list live; /* operations under way */
     int wake;         /* an eventfd, readable while `finished` is not empty */
@@ -48,6 +52,7 @@ struct dispatch_operation {
     unsigned failures; /* in a row */
     struct net_timer *timer;
     struct net_call *call;
+    struct sdk_embedded_request *local; /* with the orchestrator of this process */
     /* Under the client's lock. */
     bool finished, abandoned, cancel_posted;
     /* The outcome, once finished. */
@@ -64,5 +69,25 @@ void sdk_operation_fail(struct dispatch_operation *operation, int code, const ch
     __attribute__((format(printf, 3, 4)));
 /* The same again after that delay. */
 void sdk_operation_later(struct dispatch_operation *operation, uint64_t delay_ms);
+
+/* What came of an attempt that was not over HTTP: the packed response; or the orchestrator's error
+ * (unsent: it has not seen the request), after which it may be made again. */
+void sdk_operation_answered(struct dispatch_operation *operation, struct slice body);
+void sdk_operation_refused(struct dispatch_operation *operation, const struct error *error,
+                           bool unsent);
+
+/* --- clients of an orchestrator in this process ---------------------------------------------- */
+
+struct sdk_embedded_options;
+
+/* Opens the store, and waits for it if it may. Nothing happens until there is a thread for the
+ * loop, or the present thread makes the turns. */
+int sdk_client_embed(const struct sdk_embedded_options *options, struct dispatch_client **client,
+                     struct dispatch_failure *failure);
+int sdk_client_start(struct dispatch_client *client, struct dispatch_failure *failure);
+/* A turn of the loop; `wait`: once there is something to do. */
+void sdk_client_turn(struct dispatch_client *client, bool wait);
+/* Runs every operation again that waits for a moment. On the loop's thread. */
+void sdk_client_hurry(struct dispatch_client *client);
 
 #endif

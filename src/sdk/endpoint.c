@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/blob.h"
 #include "base/map.h"
 #include "sdk/fiber.h"
 #include "sdk/suspended.h"
@@ -34,7 +35,9 @@ struct dispatch_request {
     struct dispatch_endpoint *endpoint;
     struct dispatch_request *chain; /* in the table, with the same hash */
     struct sdk_function function;
-    struct slice id; /* into bytes; empty: not in the table */
+    struct dispatch_ctx *ctx; /* with the message, of a direct one; NULL: it was taken */
+    bool direct;              /* from this process: there are no bytes */
+    struct slice id;          /* into bytes; empty: not in the table */
     struct waiter first;
     unsigned joined;
     const char *name; /* behind bytes */
@@ -78,8 +81,8 @@ static int create_coroutines(struct dispatch_endpoint *endpoint, struct error *e
     return sdk_coroutines_create(&options, &endpoint->coroutines, err);
 }
 
-int dispatch_endpoint_create(const struct dispatch_endpoint_options *options,
-                             struct dispatch_endpoint **endpoint, struct dispatch_failure *failure)
+static int create(const struct dispatch_endpoint_options *options, bool threads,
+                  struct dispatch_endpoint **endpoint, struct dispatch_failure *failure)
 {
     struct dispatch_endpoint *made = calloc(1, sizeof *made);
     pthread_condattr_t monotonic;
@@ -95,6 +98,8 @@ int dispatch_endpoint_create(const struct dispatch_endpoint_options *options,
         made->options.workers = default_workers();
     if (made->options.workers > WORKERS_MAX)
         made->options.workers = WORKERS_MAX;
+    if (!threads)
+        made->options.workers = 0;
     if (!made->options.max_queue)
         made->options.max_queue = QUEUE_DEFAULT;
     if (!made->options.max_run_memory)
@@ -125,6 +130,19 @@ int dispatch_endpoint_create(const struct dispatch_endpoint_options *options,
 const struct sdk_verifier *sdk_endpoint_verifier(const struct dispatch_endpoint *endpoint)
 {
     return endpoint->verifier;
+}
+
+int dispatch_endpoint_create(const struct dispatch_endpoint_options *options,
+                             struct dispatch_endpoint **endpoint, struct dispatch_failure *failure)
+{
+    return create(options, true, endpoint, failure);
+}
+
+int sdk_endpoint_create_threadless(const struct dispatch_endpoint_options *options,
+                                   struct dispatch_endpoint **endpoint,
+                                   struct dispatch_failure *failure)
+{
+    return create(options, false, endpoint, failure);
 }
 
 static int listen_as(struct dispatch_endpoint *endpoint, const struct sdk_listen_options *options,
@@ -191,6 +209,7 @@ void dispatch_endpoint_destroy(struct dispatch_endpoint *endpoint)
     if (!endpoint)
         return;
     dispatch_endpoint_stop(endpoint, 0);
+    sdk_endpoint_work(endpoint);
     pthread_mutex_lock(&endpoint->lock);
     while (endpoint->outstanding > 0)
         pthread_cond_wait(&endpoint->idle, &endpoint->lock);
@@ -273,6 +292,13 @@ static void report_exit(struct dispatch_request *request, const void *bytes, siz
     dispatch_response_free(&response);
 }
 
+/* Nobody runs it. */
+static void free_request(struct dispatch_request *request)
+{
+    dispatch_ctx_destroy(request->ctx);
+    free(request);
+}
+
 /* Answers everybody who waits for the request, and frees it. */
 static void finish(struct dispatch_request *request, const struct dispatch_reply *reply)
 {
@@ -291,7 +317,7 @@ static void finish(struct dispatch_request *request, const struct dispatch_reply
         waiter->done(waiter->arg, reply);
         free(waiter);
     }
-    free(request);
+    free_request(request);
 
     pthread_mutex_lock(&endpoint->lock);
     if (--endpoint->outstanding == 0)
@@ -391,7 +417,9 @@ static void run(struct sdk_job *job)
         request->function.raw(request->function.arg, request);
         return;
     }
-    if (sdk_ctx_unpack(slice(request->bytes, request->size), max_memory, &ctx, &err))
+    ctx = request->ctx;
+    request->ctx = NULL; /* the run's now */
+    if (!ctx && sdk_ctx_unpack(slice(request->bytes, request->size), max_memory, &ctx, &err))
         dispatch_request_refuse(request, err.code, err.message);
     else if (request->function.kind == SDK_PRIMITIVE)
         run_primitive(request, ctx);
@@ -505,6 +533,34 @@ static struct dispatch_request *new_request(struct dispatch_endpoint *endpoint, 
     return request;
 }
 
+/* With copies of the name and the id alone, as the message may go before the request does. */
+static struct dispatch_request *new_direct(struct dispatch_endpoint *endpoint,
+                                           const wire_run_request *message, struct arena *arena)
+{
+    struct slice name = slice_str(message->function), id = slice_str(message->dispatch_id);
+    struct dispatch_request *request = calloc(1, sizeof *request + name.len + 1 + id.len);
+    struct dispatch_ctx *ctx = calloc(1, sizeof *ctx);
+
+    if (!request || !ctx) {
+        free(request);
+        free(ctx);
+        return NULL;
+    }
+    request->job.run = run;
+    list_init(&request->job.node);
+    request->endpoint = endpoint;
+    request->direct = true;
+    request->name = memcpy(request->bytes, name.data, name.len);
+    if (id.len > 0)
+        request->id = slice(memcpy(request->bytes + name.len + 1, id.data, id.len), id.len);
+    ctx->arena = *arena;
+    arena_init(arena, arena->max);
+    ctx->arena.max = endpoint->options.max_run_memory;
+    ctx->input.request = message;
+    request->ctx = ctx;
+    return request;
+}
+
 /* The answers of an endpoint that does not run the request now. */
 static void reply_put_off(struct waiter *waiter, enum dispatch_status status, const char *type,
                           const char *message)
@@ -536,8 +592,8 @@ static enum admission join(struct dispatch_request *running, const struct dispat
 {
     struct waiter *waiter;
 
-    if (!same_run(slice(running->bytes, running->size), slice(request->bytes, request->size)) ||
-        running->joined >= JOINED_MAX)
+    if (running->direct || request->direct || running->joined >= JOINED_MAX ||
+        !same_run(slice(running->bytes, running->size), slice(request->bytes, request->size)))
         return OTHER_RUNS;
     waiter = malloc(sizeof *waiter);
     if (!waiter)
@@ -587,7 +643,7 @@ static void submit(struct dispatch_endpoint *endpoint, struct dispatch_request *
     admission = admit(endpoint, request, &kept);
     pthread_mutex_unlock(&endpoint->lock);
     if (!kept)
-        free(request);
+        free_request(request);
     switch (admission) {
     case ADMITTED:
         break;
@@ -608,6 +664,20 @@ static void submit(struct dispatch_endpoint *endpoint, struct dispatch_request *
     }
 }
 
+/* The function of that name; else the waiter is told that there is none. */
+static bool find_function(struct dispatch_endpoint *endpoint, struct slice name,
+                          struct sdk_function *function, struct waiter *waiter)
+{
+    char text[256];
+
+    if (sdk_registry_find(endpoint->registry, name, function))
+        return true;
+    snprintf(text, sizeof text, "function '%.*s' does not exist",
+             name.len > 200 ? 200 : (int)name.len, (const char *)name.data);
+    reply_error(waiter, CODE_NOT_FOUND, text);
+    return false;
+}
+
 void dispatch_endpoint_handle(struct dispatch_endpoint *endpoint, const void *bytes, size_t size,
                               void (*done)(void *arg, const struct dispatch_reply *reply),
                               void *arg)
@@ -616,7 +686,6 @@ void dispatch_endpoint_handle(struct dispatch_endpoint *endpoint, const void *by
     struct slice name = {0}, id = {0};
     struct sdk_function function;
     struct dispatch_request *request;
-    char text[256];
 
     if (!scan_request(slice(bytes, size), &name, &id)) {
         reply_error(&waiter, CODE_INVALID_ARGUMENT, "the body is not a RunRequest");
@@ -626,12 +695,8 @@ void dispatch_endpoint_handle(struct dispatch_endpoint *endpoint, const void *by
         reply_error(&waiter, CODE_INVALID_ARGUMENT, "function is required");
         return;
     }
-    if (!sdk_registry_find(endpoint->registry, name, &function)) {
-        snprintf(text, sizeof text, "function '%.*s' does not exist",
-                 name.len > 200 ? 200 : (int)name.len, (const char *)name.data);
-        reply_error(&waiter, CODE_NOT_FOUND, text);
+    if (!find_function(endpoint, name, &function, &waiter))
         return;
-    }
     request = new_request(endpoint, slice(bytes, size), name, id);
     if (!request) {
         reply_put_off(&waiter, DISPATCH_TEMPORARY_ERROR, "Memory", "out of memory");
@@ -654,4 +719,52 @@ void dispatch_endpoint_handle_http(struct dispatch_endpoint *endpoint,
         reply_error(&waiter, err.code, err.message);
     else
         dispatch_endpoint_handle(endpoint, request->body, request->size, done, arg);
+}
+
+/* A raw function sees the packed message. */
+static void run_raw(struct dispatch_endpoint *endpoint, const wire_run_request *message,
+                    struct waiter *waiter)
+{
+    struct blob *bytes = wire_pack_blob(message);
+
+    if (bytes)
+        dispatch_endpoint_handle(endpoint, bytes->data, bytes->len, waiter->done, waiter->arg);
+    else
+        reply_put_off(waiter, DISPATCH_TEMPORARY_ERROR, "Memory", "out of memory");
+    blob_unref(bytes);
+}
+
+void sdk_endpoint_run(struct dispatch_endpoint *endpoint, const wire_run_request *message,
+                      struct arena *arena,
+                      void (*done)(void *arg, const struct dispatch_reply *reply), void *arg)
+{
+    struct waiter waiter = {.done = done, .arg = arg};
+    struct sdk_function function;
+    struct dispatch_request *request;
+
+    if (!find_function(endpoint, slice_str(message->function), &function, &waiter))
+        return;
+    if (function.kind == SDK_RAW) {
+        run_raw(endpoint, message, &waiter);
+        return;
+    }
+    request = new_direct(endpoint, message, arena);
+    if (!request) {
+        reply_put_off(&waiter, DISPATCH_TEMPORARY_ERROR, "Memory", "out of memory");
+        return;
+    }
+    request->function = function;
+    request->first = waiter;
+    submit(endpoint, request);
+}
+
+bool sdk_endpoint_has_work(struct dispatch_endpoint *endpoint)
+{
+    return endpoint->options.workers == 0 && sdk_pool_queued(endpoint->pool);
+}
+
+void sdk_endpoint_work(struct dispatch_endpoint *endpoint)
+{
+    if (endpoint->options.workers == 0)
+        sdk_pool_work(endpoint->pool);
 }

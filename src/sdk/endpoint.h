@@ -46,4 +46,19 @@ void sdk_listener_flush(struct sdk_listener *listener, uint32_t timeout_ms);
 /* Every run of the endpoint has been answered. NULL is fine. */
 void sdk_listener_destroy(struct sdk_listener *listener);
 
+/* --- runs of an orchestrator in this process -------------------------------------------------- */
+
+/* As dispatch_endpoint_handle, of a request that lies in `arena`, which is taken over with it: it
+ * is left empty, if it is needed. */
+void sdk_endpoint_run(struct dispatch_endpoint *endpoint, const wire_run_request *request,
+                      struct arena *arena,
+                      void (*done)(void *arg, const struct dispatch_reply *reply), void *arg);
+/* An endpoint without threads: its functions run in sdk_endpoint_work, which runs those that wait
+ * when it is called (for other endpoints it does nothing). */
+bool sdk_endpoint_has_work(struct dispatch_endpoint *endpoint);
+void sdk_endpoint_work(struct dispatch_endpoint *endpoint);
+int sdk_endpoint_create_threadless(const struct dispatch_endpoint_options *options,
+                                   struct dispatch_endpoint **endpoint,
+                                   struct dispatch_failure *failure);
+
 #endif

@@ -187,11 +187,15 @@ struct sdk_job {
     void (*run)(struct sdk_job *job);
 };
 
-/* Threads with all signals blocked. At most max_queue jobs wait. */
+/* Threads with all signals blocked. At most max_queue jobs wait. With no workers, jobs run in
+ * sdk_pool_work, on the caller's thread. */
 int sdk_pool_create(uint32_t workers, uint32_t max_queue, struct sdk_pool **pool,
                     struct error *err);
 /* False: the queue is full. `worker` (0: any) gets it if that thread has nothing to do. */
 bool sdk_pool_submit(struct sdk_pool *pool, struct sdk_job *job, uint32_t worker);
+/* Whether jobs wait; runs those that do now. */
+bool sdk_pool_queued(struct sdk_pool *pool);
+void sdk_pool_work(struct sdk_pool *pool);
 /* The number of the present thread in its pool, from 1; 0: it is in none. */
 uint32_t sdk_pool_worker(void);
 /* Runs what is queued, then joins the threads and frees it. NULL is fine. */
@@ -203,8 +207,21 @@ struct timespec sdk_after_ms(uint32_t ms);
 
 /* --- where to run ---------------------------------------------------------------------------- */
 
-/* 0 if the application is to be served; else what to do about it. */
-int sdk_run_mode(const struct dispatch_run_options *options, struct dispatch_failure *failure);
+/* Whether the application is to have its orchestrator inside. */
+int sdk_run_embedded(const struct dispatch_run_options *options, bool *embedded,
+                     struct dispatch_failure *failure);
+
+#define SDK_PROGRAM_MAX 64
+#define SDK_STORE_MAX   4200
+
+/* Where an embedded orchestrator keeps its calls, and what the program is called. */
+struct sdk_place_of_calls {
+    char store[SDK_STORE_MAX], program[SDK_PROGRAM_MAX + 1];
+    uint32_t wait_ms;
+};
+/* From the options, else the environment, else the program's name; makes directories. */
+int sdk_find_calls(const struct dispatch_embedded_options *options,
+                   struct sdk_place_of_calls *place, struct dispatch_failure *failure);
 /* The address to listen on: `addr`, else the environment's, else localhost:8000. */
 const char *sdk_endpoint_addr(const char *addr);
 /* "http://HOST:PORT" for an address listened on, with the port that it really has. */

@@ -440,18 +440,21 @@ static void test_configuration(void **state)
     struct dispatch_result result;
 
     (void)state;
-    unsetenv("DISPATCH_API_URL");
+    setenv("DISPATCH_API_URL", "http://127.0.0.1:1", 1);
     unsetenv("DISPATCH_API_KEY");
     result = dispatch_run(dispatch_to("doubles", dispatch_null()));
     assert_string_equal(result.error->type, "Configuration");
-    assert_int_equal(result.status, DISPATCH_PERMANENT_ERROR);
+    assert_int_equal(result.status, DISPATCH_INVALID_ARGUMENT);
     assert_non_null(strstr(result.error->message, "DISPATCH_API_KEY"));
     dispatch_result_free(&result);
     result = dispatch_run_with(&options, dispatch_to("doubles", dispatch_null()));
     assert_string_equal(result.error->message,
                         "missing protocol scheme in registry endpoint URL: nowhere");
     dispatch_result_free(&result);
-    assert_int_equal(dispatch_serve(NULL, &failure), DISPATCH_CODE_FAILED_PRECONDITION);
+    assert_int_equal(dispatch_serve(NULL, &failure), DISPATCH_CODE_INVALID_ARGUMENT);
+    setenv("DISPATCH_STORE", "nonsense", 1);
+    assert_int_equal(dispatch_serve(NULL, &failure), DISPATCH_CODE_INVALID_ARGUMENT);
+    unsetenv("DISPATCH_STORE");
 }
 
 int main(void)

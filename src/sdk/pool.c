@@ -180,6 +180,32 @@ bool sdk_pool_submit(struct sdk_pool *pool, struct sdk_job *job, uint32_t number
     return room;
 }
 
+bool sdk_pool_queued(struct sdk_pool *pool)
+{
+    bool queued;
+
+    pthread_mutex_lock(&pool->lock);
+    queued = !list_empty(&pool->queue);
+    pthread_mutex_unlock(&pool->lock);
+    return queued;
+}
+
+void sdk_pool_work(struct sdk_pool *pool)
+{
+    struct list jobs, *node;
+
+    list_init(&jobs);
+    pthread_mutex_lock(&pool->lock);
+    list_splice(&jobs, &pool->queue);
+    pool->queued = 0;
+    pthread_mutex_unlock(&pool->lock);
+    while ((node = list_pop(&jobs))) {
+        struct sdk_job *job = LIST_ENTRY(node, struct sdk_job, node);
+
+        job->run(job);
+    }
+}
+
 void sdk_pool_destroy(struct sdk_pool *pool)
 {
     if (!pool)

@@ -194,33 +194,6 @@ static void test_client_authorities(void **state)
     unsetenv("DISPATCH_CA_FILE");
 }
 
-static void mode_is(int code, const char *message)
-{
-    struct dispatch_run_options options = {0};
-    struct dispatch_failure failure = {0};
-
-    assert_int_equal(sdk_run_mode(&options, &failure), code);
-    assert_non_null(strstr(failure.message, message));
-}
-
-static void test_mode(void **state)
-{
-    const int embedded = DISPATCH_CODE_FAILED_PRECONDITION;
-    struct dispatch_run_options explicit_url = {.api_url = "http://x"};
-
-    (void)state;
-    mode_is(embedded, "DISPATCH_API_KEY");
-    setenv("DISPATCH_API_KEY", "k", 1);
-    mode_is(0, "");
-    setenv("DISPATCH_STORE", "x.db", 1);
-    mode_is(embedded, "unset DISPATCH_STORE");
-    assert_int_equal(sdk_run_mode(&explicit_url, NULL), 0);
-    unsetenv("DISPATCH_API_KEY");
-    unsetenv("DISPATCH_STORE");
-    setenv("DISPATCH_API_URL", "http://x", 1);
-    mode_is(0, "");
-}
-
 static void url_is(const char *addr, const char *expected)
 {
     char url[300];
@@ -285,7 +258,6 @@ int main(void)
         cmocka_unit_test_setup(test_early, clear_environment),
         cmocka_unit_test_setup(test_client_errors, clear_environment),
         cmocka_unit_test_setup(test_client_authorities, clear_environment),
-        cmocka_unit_test_setup(test_mode, clear_environment),
         cmocka_unit_test_setup(test_endpoint_addresses, clear_environment),
         cmocka_unit_test_setup(test_batch, clear_environment),
     };

@@ -20,33 +20,10 @@ struct app {
     struct dispatch_client *client;
     bool client_made;
     struct dispatch_endpoint *endpoint;
+    struct dispatch_embedded *embedded; /* of which the client is; then there is no endpoint here */
 };
 
-/* --- how to run ------------------------------------------------------------------------------ */
-
-static bool is_set(const char *name)
-{
-    const char *value = getenv(name);
-
-    return value && *value;
-}
-
-int sdk_run_mode(const struct dispatch_run_options *options, struct dispatch_failure *failure)
-{
-    bool store = is_set("DISPATCH_STORE");
-
-    if (options->client || options->api_key || options->api_url)
-        return 0;
-    /* Set but empty is meant, too: the client then says what is missing. */
-    if (!store && (getenv("DISPATCH_API_URL") || getenv("DISPATCH_API_KEY")))
-        return 0;
-    return sdk_fail(failure, CODE_FAILED_PRECONDITION,
-                    "%s asks for the embedded mode, which this version does not have: start "
-                    "`dispatch server`, %sset DISPATCH_API_KEY to its key, and DISPATCH_API_URL "
-                    "unless it listens on http://127.0.0.1:3477",
-                    store ? "DISPATCH_STORE" : "no environment variable is set, which",
-                    store ? "unset DISPATCH_STORE, " : "");
-}
+/* --- addresses ------------------------------------------------------------------------------- */
 
 const char *sdk_endpoint_addr(const char *addr)
 {
@@ -110,7 +87,27 @@ static int choose_endpoint_url(struct app *app, const struct dispatch_run_option
     return rc ? rc : sdk_registry_lend_endpoint(app->registry, url, failure);
 }
 
-static int start(struct app *app, const struct dispatch_run_options *options,
+static int embed(struct app *app, const struct dispatch_run_options *options,
+                 struct dispatch_failure *failure)
+{
+    struct dispatch_embedded_options embedded = {.registry = options->registry,
+                                                 .store = options->store,
+                                                 .program = options->program,
+                                                 .store_wait_ms = options->store_wait_ms,
+                                                 .workers = options->workers,
+                                                 .max_queue = options->max_queue,
+                                                 .stack_size = options->stack_size,
+                                                 .max_suspended = options->max_suspended,
+                                                 .max_suspended_bytes =
+                                                     options->max_suspended_bytes};
+    int rc = dispatch_embedded_open(&embedded, &app->embedded, failure);
+
+    if (!rc)
+        app->client = dispatch_embedded_client(app->embedded);
+    return rc;
+}
+
+static int serve(struct app *app, const struct dispatch_run_options *options,
                  struct dispatch_failure *failure)
 {
     struct dispatch_endpoint_options endpoint = {.registry = options->registry,
@@ -120,11 +117,8 @@ static int start(struct app *app, const struct dispatch_run_options *options,
                                                  .max_suspended = options->max_suspended,
                                                  .max_suspended_bytes =
                                                      options->max_suspended_bytes};
-    int rc = sdk_run_mode(options, failure);
+    int rc = make_client(app, options, failure);
 
-    app->registry = sdk_registry(options->registry);
-    if (!rc)
-        rc = make_client(app, options, failure);
     if (!rc)
         rc = dispatch_endpoint_create(&endpoint, &app->endpoint, failure);
     if (!rc)
@@ -134,8 +128,21 @@ static int start(struct app *app, const struct dispatch_run_options *options,
     return rc;
 }
 
+static int start(struct app *app, const struct dispatch_run_options *options,
+                 struct dispatch_failure *failure)
+{
+    bool embedded = false;
+    int rc = sdk_run_embedded(options, &embedded, failure);
+
+    app->registry = sdk_registry(options->registry);
+    if (rc)
+        return rc;
+    return embedded ? embed(app, options, failure) : serve(app, options, failure);
+}
+
 static void stop(struct app *app)
 {
+    dispatch_embedded_close(app->embedded);
     if (app->endpoint)
         dispatch_endpoint_stop(app->endpoint, STOP_GRACE_MS);
     dispatch_endpoint_destroy(app->endpoint);

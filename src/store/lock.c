@@ -5,11 +5,15 @@
  * when some other descriptor of the file is closed. Its content, "PID NAME", is for the message to
  * whoever comes second. The file is never removed: two processes could then hold two files of one
  * name.
+ *
+ * A fork shares the open file description, and would keep the lock when its parent has died. So the
+ * descriptors of this process are in a list, and the child's copies are closed by the fork.
  */
 #include "store/lock.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +22,58 @@
 #include <unistd.h>
 
 enum { STEP_MS = 10, HOLDER_MAX = 96 };
+
+/* --- this process's locks -------------------------------------------------------------------- */
+
+struct held {
+    struct held *next;
+    int fd;
+};
+
+static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct held *all; /* under all_lock */
+
+static void before_fork(void)
+{
+    pthread_mutex_lock(&all_lock);
+}
+
+static void in_parent(void)
+{
+    pthread_mutex_unlock(&all_lock);
+}
+
+/* The nodes stay: a child of threads that were in malloc had better not free. */
+static void in_child(void)
+{
+    for (struct held *held = all; held; held = held->next)
+        close(held->fd);
+    all = NULL;
+    pthread_mutex_unlock(&all_lock);
+}
+
+static void watch_forks(void)
+{
+    pthread_atfork(before_fork, in_parent, in_child);
+}
+
+/* Takes over the descriptor of a lock; false: no memory. */
+static bool note(int fd)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    struct held *held = malloc(sizeof *held);
+
+    if (!held)
+        return false;
+    pthread_once(&once, watch_forks);
+    pthread_mutex_lock(&all_lock);
+    *held = (struct held){all, fd};
+    all = held;
+    pthread_mutex_unlock(&all_lock);
+    return true;
+}
+
+/* --- who holds one --------------------------------------------------------------------------- */
 
 static bool is_word(const char *text)
 {
@@ -59,7 +115,7 @@ static void write_holder(int fd)
         (void)!ftruncate(fd, 0);
 }
 
-static int held(int fd, const char *path, struct error *err)
+static int refuse(int fd, const char *path, struct error *err)
 {
     char text[HOLDER_MAX] = {0}, *name = text;
     ssize_t got = pread(fd, text, sizeof text - 1, 0);
@@ -76,6 +132,8 @@ static int held(int fd, const char *path, struct error *err)
                      "%s is held by process %ld (%s); stop it or use another file", path, pid,
                      name);
 }
+
+/* --- taking and releasing -------------------------------------------------------------------- */
 
 static int open_lock(int *fd, const char *path, struct error *err)
 {
@@ -107,12 +165,16 @@ int store_lock_take(int *held_fd, const char *path, uint32_t wait_ms, struct err
             code =
                 error_set(err, CODE_UNAVAILABLE, "cannot lock %s.lock: %s", path, strerror(errno));
         else if (waited_ms >= wait_ms)
-            code = held(fd, path, err);
+            code = refuse(fd, path, err);
         if (code) {
             close(fd);
             return code;
         }
         nanosleep(&step, NULL);
+    }
+    if (!note(fd)) {
+        close(fd);
+        return error_memory(err);
     }
     write_holder(fd);
     *held_fd = fd;
@@ -121,8 +183,19 @@ int store_lock_take(int *held_fd, const char *path, uint32_t wait_ms, struct err
 
 void store_lock_release(int fd)
 {
+    struct held **link = &all, *mine;
+
     if (fd < 0)
         return;
-    (void)!ftruncate(fd, 0);
-    close(fd);
+    pthread_mutex_lock(&all_lock);
+    while (*link && (*link)->fd != fd)
+        link = &(*link)->next;
+    mine = *link;
+    if (mine) { /* else a fork has closed it */
+        *link = mine->next;
+        (void)!ftruncate(fd, 0);
+        close(fd);
+    }
+    pthread_mutex_unlock(&all_lock);
+    free(mine);
 }

@@ -9,8 +9,9 @@
 
 /*
  * Takes PATH.lock (made if it is not there, and never removed) for one owner among all processes
- * and within this one; *fd holds it. It goes with the process, however that ends. CODE_UNAVAILABLE
- * if somebody else has it and does not let go within wait_ms; the message names the holder.
+ * and within this one; *fd holds it. It goes with the process, however that ends; forks have no
+ * part in it. CODE_UNAVAILABLE if somebody else has it and does not let go within wait_ms; the
+ * message names the holder.
  */
 int store_lock_take(int *fd, const char *path, uint32_t wait_ms, struct error *err);
 void store_lock_release(int fd); /* a negative one is none */

@@ -1,0 +1,585 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The orchestrator inside: opening, closing, opening again; who may have the store; own loops. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <ftw.h>
+#include <poll.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sdk/internal.h"
+
+enum { PATIENCE_MS = 60000 };
+
+static char dir[64], store[128];
+
+/* --- functions ------------------------------------------------------------------------------- */
+
+static struct dispatch_result twice(struct dispatch_ctx *ctx, struct dispatch_value input)
+{
+    int64_t n;
+
+    if (!dispatch_as_int(input, &n))
+        return dispatch_fail(ctx, DISPATCH_INVALID_ARGUMENT, "NoNumber", "not a number");
+    return dispatch_ok(dispatch_int(2 * n));
+}
+
+static struct dispatch_result sum(struct dispatch_ctx *ctx, struct dispatch_value input)
+{
+    struct dispatch_task *tasks[20];
+    struct dispatch_result results[20];
+    int64_t n = 0, total = 0, one;
+
+    dispatch_as_int(input, &n);
+    for (int i = 0; i < n; i++)
+        tasks[i] = dispatch_start(ctx, "twice", dispatch_int(i));
+    if (dispatch_all(ctx, tasks, (size_t)n, results))
+        return dispatch_fail(ctx, DISPATCH_PERMANENT_ERROR, "Failed", "one of them failed");
+    for (int i = 0; i < n; i++)
+        total += dispatch_as_int(results[i].output, &one) ? one : 0;
+    return dispatch_ok(dispatch_int(total));
+}
+
+static struct dispatch_output plain(struct dispatch_ctx *ctx, const struct dispatch_input *input)
+{
+    struct dispatch_value value = dispatch_null();
+
+    dispatch_input_value(input, &value, NULL);
+    return dispatch_output_value(ctx, value);
+}
+
+static void raw(void *arg, struct dispatch_request *request)
+{
+    struct dispatch_ctx *ctx = NULL;
+    struct dispatch_output output;
+    const void *bytes;
+    size_t size;
+
+    (void)arg;
+    bytes = dispatch_request_bytes(request, &size);
+    assert_int_equal(dispatch_ctx_create(bytes, size, &ctx, NULL), 0);
+    output = dispatch_output_value(ctx, dispatch_string(dispatch_request_function(request)));
+    bytes = dispatch_output_bytes(output, &size);
+    dispatch_request_answer(request, bytes, size);
+    dispatch_ctx_destroy(ctx);
+}
+
+static sem_t entered, leave;
+static atomic_int entries;
+
+/* Blocks its thread until it is let go, the first time. */
+static struct dispatch_result hang(struct dispatch_ctx *ctx, struct dispatch_value input)
+{
+    (void)ctx;
+    if (atomic_fetch_add(&entries, 1) == 0) {
+        sem_post(&entered);
+        sem_wait(&leave);
+    }
+    return dispatch_ok(input);
+}
+
+/* --- the world ------------------------------------------------------------------------------- */
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st, (void)type, (void)ftw;
+    return remove(path);
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    unsetenv("DISPATCH_STORE");
+    unsetenv("DISPATCH_STORE_WAIT");
+    unsetenv("DISPATCH_API_URL");
+    unsetenv("DISPATCH_API_KEY");
+    memcpy(dir, "/tmp/dispatch-embedded-XXXXXX", sizeof "/tmp/dispatch-embedded-XXXXXX");
+    if (!mkdtemp(dir))
+        return -1;
+    snprintf(store, sizeof store, "sqlite:%s/calls.db", dir);
+    atomic_store(&entries, 0);
+    sem_init(&entered, 0, 0);
+    sem_init(&leave, 0, 0);
+    dispatch_register(NULL, "twice", twice, NULL);
+    dispatch_register(NULL, "sum", sum, NULL);
+    dispatch_register(NULL, "hang", hang, NULL);
+    dispatch_register_primitive(NULL, "plain", plain, NULL);
+    dispatch_register_raw(NULL, "raw", raw, NULL, NULL);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    dispatch_registry_close(dispatch_registry_default());
+    sem_destroy(&entered);
+    sem_destroy(&leave);
+    return nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static struct dispatch_embedded *open_store(const struct dispatch_embedded_options *given)
+{
+    struct dispatch_embedded_options options = {0};
+    struct dispatch_embedded *embedded = NULL;
+    struct dispatch_failure failure = {0};
+
+    if (given)
+        options = *given;
+    options.store = store;
+    if (dispatch_embedded_open(&options, &embedded, &failure))
+        fail_msg("%s", failure.message);
+    return embedded;
+}
+
+/* Dispatches one call; its id is the caller's to free. */
+static char *dispatch_one(const char *function, int64_t input)
+{
+    struct dispatch_call call = dispatch_to(function, dispatch_int(input));
+    struct dispatch_failure failure = {0};
+    struct dispatch_ids ids = {0};
+    char *id;
+
+    if (dispatch_registry_dispatch(NULL, &call, 1, &ids, &failure))
+        fail_msg("%s", failure.message);
+    id = strdup(ids.id[0]);
+    dispatch_ids_free(&ids);
+    return id;
+}
+
+static int64_t wait_int(struct dispatch_embedded *embedded, const char *id)
+{
+    struct dispatch_failure failure = {0};
+    struct dispatch_result result = {0};
+    int64_t n = -1;
+
+    if (dispatch_client_wait(dispatch_embedded_client(embedded), id, PATIENCE_MS, &result,
+                             &failure))
+        fail_msg("%s", failure.message);
+    if (result.error)
+        fail_msg("%s: %s", result.error->type, result.error->message);
+    assert_true(dispatch_as_int(result.output, &n));
+    dispatch_result_free(&result);
+    return n;
+}
+
+/* --- tests ----------------------------------------------------------------------------------- */
+
+static void test_run(void **state)
+{
+    struct dispatch_run_options options = {.store = store};
+    struct dispatch_result result;
+    int64_t n = 0;
+
+    (void)state;
+    result = dispatch_run_with(&options, dispatch_to("sum", dispatch_int(20)));
+    if (result.error)
+        fail_msg("%s: %s", result.error->type, result.error->message);
+    assert_true(dispatch_as_int(result.output, &n));
+    assert_int_equal(n, 380);
+    assert_non_null(result.dispatch_id);
+    dispatch_result_free(&result);
+
+    setenv("DISPATCH_STORE", store, 1);
+    result = dispatch_run(dispatch_to("twice", dispatch_string("x")));
+    assert_non_null(result.error);
+    assert_string_equal(result.error->type, "NoNumber");
+    assert_int_equal(result.status, DISPATCH_INVALID_ARGUMENT);
+    dispatch_result_free(&result);
+
+    result = dispatch_run(dispatch_to("nowhere", dispatch_null()));
+    assert_non_null(result.error);
+    assert_string_equal(result.error->type, "not_found");
+    assert_string_equal(result.error->message, "bridge://sdk-embedded-test: "
+                                               "function 'nowhere' does not exist");
+    dispatch_result_free(&result);
+
+    setenv("DISPATCH_STORE", "nonsense", 1);
+    result = dispatch_run(dispatch_to("twice", dispatch_int(1)));
+    assert_string_equal(result.error->type, "Configuration");
+    assert_non_null(strstr(result.error->message, "'nonsense' is no store"));
+    dispatch_result_free(&result);
+}
+
+static void test_kinds_of_functions(void **state)
+{
+    struct dispatch_embedded *embedded = open_store(NULL);
+    struct dispatch_result result = {0};
+    char *id = dispatch_one("plain", 7);
+
+    (void)state;
+    assert_int_equal(wait_int(embedded, id), 7);
+    free(id);
+    result = dispatch_call(NULL, "raw", dispatch_null());
+    assert_null(result.error);
+    assert_string_equal(dispatch_as_string(result.output, NULL), "raw");
+    dispatch_result_free(&result);
+    dispatch_embedded_close(embedded);
+}
+
+/* Each one of them is there again, with its result, when the store is opened again. */
+static void test_open_again(void **state)
+{
+    enum { CALLS = 40 };
+    struct dispatch_embedded *embedded = open_store(NULL);
+    char *ids[CALLS];
+
+    (void)state;
+    for (int i = 0; i < CALLS; i++)
+        ids[i] = dispatch_one("twice", i);
+    dispatch_embedded_close(embedded);
+    embedded = open_store(NULL);
+    for (int i = 0; i < CALLS; i++) {
+        assert_int_equal(wait_int(embedded, ids[i]), 2 * i);
+        free(ids[i]);
+    }
+    dispatch_embedded_close(embedded);
+}
+
+static void test_ownership(void **state)
+{
+    struct dispatch_embedded_options options = {.store = store};
+    struct dispatch_embedded *embedded = open_store(NULL), *second = NULL;
+    struct dispatch_failure failure = {0};
+
+    (void)state;
+    assert_int_equal(dispatch_embedded_open(&options, &second, &failure), CODE_UNAVAILABLE);
+    assert_non_null(strstr(failure.message, "calls.db is already open in this process"));
+    assert_null(second);
+    dispatch_embedded_close(embedded);
+    dispatch_embedded_close(open_store(NULL));
+}
+
+/* --- processes ------------------------------------------------------------------------------- */
+
+/* Runs fn in a child and gives its exit status. */
+static int in_child(int (*fn)(void *arg), void *arg)
+{
+    int status = -1;
+    pid_t pid = fork();
+
+    assert_true(pid >= 0);
+    if (pid == 0)
+        _exit(fn(arg));
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static int child_pipe[2];
+
+static int open_second(void)
+{
+    struct dispatch_embedded_options options = {.store = store};
+    struct dispatch_embedded *embedded = NULL;
+    struct dispatch_failure failure = {0};
+    char expected[64], byte;
+
+    if (read(child_pipe[0], &byte, 1) != 1)
+        return 3;
+    snprintf(expected, sizeof expected, "is held by process %ld (", (long)getppid());
+    if (dispatch_embedded_open(&options, &embedded, &failure) != CODE_UNAVAILABLE)
+        return 1;
+    if (!strstr(failure.message, expected) || !strstr(failure.message, "sdk-embedded-test"))
+        return 2;
+    return 0;
+}
+
+static int use_parents(void *arg)
+{
+    struct dispatch_embedded *embedded = arg;
+    struct dispatch_call call = dispatch_to("twice", dispatch_int(1));
+    struct dispatch_failure failure = {0};
+    struct dispatch_result result = {0};
+
+    if (dispatch_registry_dispatch(NULL, &call, 1, NULL, &failure) != CODE_FAILED_PRECONDITION)
+        return 1;
+    if (!strstr(failure.message, "this process was forked from process"))
+        return 2;
+    if (dispatch_client_wait(dispatch_embedded_client(embedded), "x", -1, &result, NULL) !=
+        CODE_FAILED_PRECONDITION)
+        return 3;
+    dispatch_embedded_close(embedded);
+    return 0;
+}
+
+static void test_second_process(void **state)
+{
+    struct dispatch_embedded *embedded;
+    int status = -1;
+    pid_t pid;
+
+    (void)state;
+    assert_int_equal(pipe(child_pipe), 0);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        _exit(open_second());
+    embedded = open_store(NULL);
+    assert_int_equal(write(child_pipe[1], "x", 1), 1);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    dispatch_embedded_close(embedded);
+    close(child_pipe[0]);
+    close(child_pipe[1]);
+}
+
+static void test_fork(void **state)
+{
+    struct dispatch_embedded *embedded = open_store(NULL);
+    char *id;
+
+    (void)state;
+    assert_int_equal(in_child(use_parents, embedded), 0);
+    id = dispatch_one("twice", 4); /* the parent's goes on */
+    assert_int_equal(wait_int(embedded, id), 8);
+    free(id);
+    dispatch_embedded_close(embedded);
+}
+
+static int life_pipe[2];
+
+/* Opens the store, has a call under way, has a child of its own that lives on, and dies. */
+static int die_with_child(void *arg)
+{
+    struct dispatch_embedded *embedded = open_store(NULL);
+    char *id = dispatch_one("hang", 5), byte;
+
+    (void)arg, (void)embedded;
+    sem_wait(&entered);
+    if (write(child_pipe[1], id, strlen(id) + 1) < 0)
+        return 1;
+    if (fork() == 0) {
+        /* It lives until the test closes its end. */
+        close(life_pipe[1]);
+        while (read(life_pipe[0], &byte, 1) > 0)
+            ;
+        _exit(0);
+    }
+    raise(SIGKILL);
+    return 2;
+}
+
+static void test_killed(void **state)
+{
+    struct dispatch_embedded *embedded;
+    char id[64] = "";
+
+    (void)state;
+    assert_int_equal(pipe(child_pipe), 0);
+    assert_int_equal(pipe(life_pipe), 0);
+    assert_int_equal(in_child(die_with_child, NULL), 128 + SIGKILL);
+    assert_true(read(child_pipe[0], id, sizeof id) > 0);
+    /* Though a fork of the dead one lives. */
+    atomic_store(&entries, 1);
+    embedded = open_store(NULL);
+    assert_int_equal(wait_int(embedded, id), 5);
+    dispatch_embedded_close(embedded);
+    close(child_pipe[0]);
+    close(child_pipe[1]);
+    close(life_pipe[0]);
+    close(life_pipe[1]);
+}
+
+static int exit_at_work(void *arg)
+{
+    struct dispatch_embedded *embedded = open_store(NULL);
+    char *id = dispatch_one("hang", 6);
+
+    (void)arg, (void)embedded;
+    sem_wait(&entered);
+    if (write(child_pipe[1], id, strlen(id) + 1) < 0)
+        return 1;
+    exit(3);
+}
+
+static void test_exit(void **state)
+{
+    struct dispatch_embedded *embedded;
+    char id[64] = "";
+
+    (void)state;
+    assert_int_equal(pipe(child_pipe), 0);
+    assert_int_equal(in_child(exit_at_work, NULL), 3);
+    assert_true(read(child_pipe[0], id, sizeof id) > 0);
+    atomic_store(&entries, 1);
+    embedded = open_store(NULL);
+    assert_int_equal(wait_int(embedded, id), 6);
+    dispatch_embedded_close(embedded);
+    close(child_pipe[0]);
+    close(child_pipe[1]);
+}
+
+static int hold_and_let_go(void *arg)
+{
+    struct dispatch_embedded *embedded = open_store(NULL);
+    char byte = 'x';
+
+    (void)arg;
+    if (write(child_pipe[1], &byte, 1) != 1)
+        return 1;
+    dispatch_embedded_close(embedded);
+    return 0;
+}
+
+static void test_wait_for_it(void **state)
+{
+    struct dispatch_embedded_options options = {.store_wait_ms = PATIENCE_MS};
+    struct dispatch_embedded *embedded;
+    char byte;
+    pid_t pid;
+
+    (void)state;
+    assert_int_equal(pipe(child_pipe), 0);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        _exit(hold_and_let_go(NULL));
+    assert_int_equal(read(child_pipe[0], &byte, 1), 1);
+    embedded = open_store(&options);
+    dispatch_embedded_close(embedded);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    close(child_pipe[0]);
+    close(child_pipe[1]);
+}
+
+/* --- loops of others ------------------------------------------------------------------------- */
+
+/* The program's own loop, until an operation of the client has finished. */
+static struct dispatch_operation *loop_until(struct dispatch_embedded *embedded)
+{
+    struct dispatch_operation *operation;
+
+    while (!(operation = dispatch_client_next(dispatch_embedded_client(embedded)))) {
+        struct pollfd p = {.fd = dispatch_embedded_descriptor(embedded), .events = POLLIN};
+
+        assert_true(poll(&p, 1, (int)dispatch_embedded_deadline_ms(embedded)) >= 0);
+        dispatch_embedded_step(embedded);
+    }
+    return operation;
+}
+
+static void own_loop(bool in_step)
+{
+    struct dispatch_embedded_options options = {.own_loop = true, .run_in_step = in_step};
+    struct dispatch_embedded *embedded = open_store(&options);
+    struct dispatch_client *client = dispatch_embedded_client(embedded);
+    struct dispatch_call call = dispatch_to("sum", dispatch_int(10));
+    struct dispatch_operation *operation = NULL;
+    struct dispatch_ids ids = {0};
+    struct dispatch_result result = {0};
+    int64_t n = 0;
+    char *id;
+
+    call.endpoint = dispatch_embedded_url(embedded);
+    assert_int_equal(dispatch_client_begin_dispatch(client, &call, 1, NULL, &operation, NULL), 0);
+    assert_ptr_equal(loop_until(embedded), operation);
+    assert_int_equal(dispatch_operation_ids(operation, &ids, NULL), 0);
+    dispatch_operation_destroy(operation);
+    assert_int_equal(
+        dispatch_client_begin_wait(client, ids.id[0], PATIENCE_MS, NULL, &operation, NULL), 0);
+    assert_ptr_equal(loop_until(embedded), operation);
+    assert_int_equal(dispatch_operation_result(operation, &result, NULL), 0);
+    assert_true(dispatch_as_int(result.output, &n));
+    assert_int_equal(n, 90);
+    dispatch_operation_destroy(operation);
+    dispatch_result_free(&result);
+    dispatch_ids_free(&ids);
+    /* The blocking functions step by themselves. */
+    id = dispatch_one("twice", 11);
+    assert_int_equal(wait_int(embedded, id), 22);
+    free(id);
+    dispatch_embedded_close(embedded);
+}
+
+static void test_own_loop(void **state)
+{
+    (void)state;
+    own_loop(false);
+    own_loop(true);
+}
+
+static int count_threads(void)
+{
+    FILE *f = fopen("/proc/self/status", "r");
+    char line[256];
+    int count = 0;
+
+    assert_non_null(f);
+    while (fgets(line, sizeof line, f))
+        sscanf(line, "Threads: %d", &count);
+    fclose(f);
+    return count;
+}
+
+static void test_no_threads(void **state)
+{
+    struct dispatch_embedded_options options = {.own_loop = true, .run_in_step = true};
+    int before = count_threads();
+    struct dispatch_embedded *embedded = open_store(&options);
+    char *id = dispatch_one("sum", 5);
+
+    (void)state;
+    assert_int_equal(wait_int(embedded, id), 20);
+    assert_int_equal(count_threads(), before);
+    free(id);
+    dispatch_embedded_close(embedded);
+}
+
+/* A function inside a step cannot wait for the loop that runs it. */
+static struct dispatch_result waits_for_itself(struct dispatch_ctx *ctx,
+                                               struct dispatch_value input)
+{
+    struct dispatch_result result = dispatch_call(NULL, "twice", input);
+    int code = result.error && strstr(result.error->message, "inside a step");
+
+    (void)ctx;
+    dispatch_result_free(&result);
+    return dispatch_ok(dispatch_int(code));
+}
+
+static void test_wait_in_step(void **state)
+{
+    struct dispatch_embedded_options options = {.own_loop = true, .run_in_step = true};
+    struct dispatch_embedded *embedded;
+    char *id;
+
+    (void)state;
+    dispatch_register(NULL, "waits_for_itself", waits_for_itself, NULL);
+    embedded = open_store(&options);
+    id = dispatch_one("waits_for_itself", 1);
+    assert_int_equal(wait_int(embedded, id), 1);
+    free(id);
+    options.own_loop = false;
+    options.store = "memory:";
+    assert_int_equal(dispatch_embedded_open(&options, &embedded, NULL), CODE_INVALID_ARGUMENT);
+    dispatch_embedded_close(embedded);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_run, begin, end),
+        cmocka_unit_test_setup_teardown(test_kinds_of_functions, begin, end),
+        cmocka_unit_test_setup_teardown(test_open_again, begin, end),
+        cmocka_unit_test_setup_teardown(test_ownership, begin, end),
+        cmocka_unit_test_setup_teardown(test_second_process, begin, end),
+        cmocka_unit_test_setup_teardown(test_fork, begin, end),
+        cmocka_unit_test_setup_teardown(test_killed, begin, end),
+        cmocka_unit_test_setup_teardown(test_exit, begin, end),
+        cmocka_unit_test_setup_teardown(test_wait_for_it, begin, end),
+        cmocka_unit_test_setup_teardown(test_own_loop, begin, end),
+        cmocka_unit_test_setup_teardown(test_no_threads, begin, end),
+        cmocka_unit_test_setup_teardown(test_wait_in_step, begin, end),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
