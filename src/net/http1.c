@@ -504,9 +504,12 @@ void net_http1_put_response(struct buf *out, const struct net_http1_reply *reply
     put_number(out, (size_t)reply->status);
     buf_append_byte(out, ' ');
     buf_append_str(out, reason_phrase(reply->status));
-    PUT(out, "\r\nDate: ");
-    buf_append_str(out, reply->date);
     PUT(out, "\r\n");
+    if (reply->date) {
+        PUT(out, "Date: ");
+        buf_append_str(out, reply->date);
+        PUT(out, "\r\n");
+    }
     put_headers(out, reply->headers, reply->header_count);
     if (net_http1_status_has_body(reply->status)) {
         PUT(out, "Content-Length: ");

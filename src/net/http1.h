@@ -70,7 +70,7 @@ struct net_http1_reply {
     const struct net_header *headers; /* what may not stand in a head is replaced by spaces */
     size_t header_count;
     size_t body_len;
-    const char *date;
+    const char *date; /* NULL: none is said */
     bool close;       /* Connection: close */
     bool keep_alive;  /* Connection: keep-alive, for HTTP/1.0 */
     bool upgrade_h2c; /* says that HTTP/2 is spoken here */

@@ -232,6 +232,25 @@ int net_client_send(struct net_client *client, const struct net_outgoing *reques
 /* done() is called with NET_CANCELED before it returns. */
 void net_call_cancel(struct net_call *call);
 
+/* --- messages inside others --------------------------------------------------------------------
+ */
+
+/* An HTTP/1.1 request or response as bytes, with a Content-Length; of the outgoing request only
+ * host, port, method, target, headers and body count. NULL: no memory, or too large a head. */
+struct blob *net_raw_put_request(const struct net_outgoing *request);
+struct blob *net_raw_put_response(int status, const struct net_header *headers, size_t count,
+                                  struct slice body);
+
+/* Reads one message, of HTTP/1.0 or 1.1, that takes all of the bytes, and calls taken() with it
+ * before it returns. CODE_INVALID_ARGUMENT: they are something else, or the body is larger than
+ * max_body. Of the request, `path` is the whole target. */
+typedef void net_raw_response_taken(void *arg, const struct net_response *response);
+int net_raw_response(struct slice bytes, size_t max_body, net_raw_response_taken *taken, void *arg,
+                     struct error *err);
+typedef void net_raw_request_taken(void *arg, const struct net_request *request);
+int net_raw_request(struct slice bytes, size_t max_body, net_raw_request_taken *taken, void *arg,
+                    struct error *err);
+
 /* --- URLs ------------------------------------------------------------------------------------ */
 
 struct net_url {

@@ -260,6 +260,7 @@ void answer_from_failure(const struct run_failure *failure, struct engine_answer
                                 .status = failure->status,
                                 .transport = failure->transport,
                                 .too_large = failure->too_large,
+                                .blameless = failure->blameless,
                                 .max_wait_ns = -1};
     a->error = answer_error(type, message);
     if (!a->error && !status_is_temporary(a->status))

@@ -52,6 +52,7 @@ struct run_failure {
     const char *type, *message; /* of the Error made of it; type NULL: "status" */
     bool transport;             /* no HTTP response: counts as overload of the endpoint */
     bool too_large;             /* HTTP 413 */
+    bool blameless;             /* says nothing about how much the endpoint can take */
 };
 void orchestrator_run_failed(struct orchestrator_run *run, const struct run_failure *failure);
 /* No attempt was made, or nobody will know: it is made again. */

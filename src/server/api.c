@@ -15,6 +15,7 @@
 #include "server/api.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -130,11 +131,17 @@ static const struct net_request *rpc_let_go(struct rpc *rpc);
 
 void api_gone(void *arg, struct net_exchange *exchange)
 {
-    struct rpc *rpc = net_exchange_get(exchange);
+    struct pending *pending = net_exchange_get(exchange);
 
     (void)arg;
-    if (!rpc)
-        return;
+    if (pending)
+        pending->gone(pending);
+}
+
+static void rpc_gone(struct pending *pending)
+{
+    struct rpc *rpc = (struct rpc *)(void *)pending;
+
     rpc->exchange = NULL;
     log_line(rpc->api->log, LOG_DEBUG, "client went away", LOG_STR("request", rpc->request_id),
              LOG_STR("path", rpc->method->path));
@@ -397,6 +404,7 @@ static void handle_method(struct api *api, const struct method *method,
         error_memory(&refusal.error);
         goto refused;
     }
+    rpc->pending.gone = rpc_gone;
     rpc->api = api;
     rpc->method = method;
     rpc->exchange = exchange;
@@ -431,6 +439,56 @@ static void handle_health(struct api *api, struct net_exchange *exchange,
         answer_text(api, exchange, 200, "ready");
 }
 
+/* The text with %XX decoded; false: it is longer than `size`, or not so encoded. */
+static bool unescape(struct slice text, char *out, size_t size, size_t *len)
+{
+    const char *p = text.data;
+    char hex[3] = "";
+
+    *len = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        if (*len == size)
+            return false;
+        out[*len] = p[i];
+        if (p[i] == '%') {
+            if (text.len - i < 3 || !isxdigit((unsigned char)p[i + 1]) ||
+                !isxdigit((unsigned char)p[i + 2]))
+                return false;
+            memcpy(hex, p + i + 1, 2);
+            out[*len] = (char)strtoul(hex, NULL, 16);
+            i += 2;
+        }
+        ++*len;
+    }
+    return true;
+}
+
+static void handle_session(struct api *api, struct net_exchange *exchange,
+                           const struct net_request *request, struct slice name)
+{
+    char request_id[API_REQUEST_ID_MAX + 1], text[SESSIONS_NAME_MAX];
+    struct rpc asking = {.api = api}; /* for its organization */
+    struct refusal refusal = {0};
+    size_t len;
+
+    make_request_id(api, request, request_id);
+    if (!authenticate(&asking, request, &refusal))
+        goto refused;
+    if (!unescape(name, text, sizeof text, &len)) {
+        error_set(&refusal.error, CODE_INVALID_ARGUMENT, "that is not the name of a session");
+        goto refused;
+    }
+    if (sessions_handle(api->sessions, slice_str(asking.org), slice(text, len), exchange, request,
+                        &refusal.error) == CODE_OK)
+        return;
+    if (refusal.error.code == CODE_UNIMPLEMENTED) {
+        refusal.http = 405;
+        refusal.header = (struct net_header){slice_str("allow"), slice_str("GET, POST, DELETE")};
+    }
+refused:
+    answer_refusal(api, exchange, request_id, request->peer, "/sessions", &refusal);
+}
+
 static void handle_unknown(struct api *api, struct net_exchange *exchange,
                            const struct net_request *request, struct slice path)
 {
@@ -460,7 +518,9 @@ static void handle(struct api *api, struct net_exchange *exchange,
             return;
         }
     }
-    if (slice_eq_str(path, "/healthz") || slice_eq_str(path, "/readyz"))
+    if (path.len > 10 && memcmp(path.data, "/sessions/", 10) == 0)
+        handle_session(api, exchange, request, slice((const char *)path.data + 10, path.len - 10));
+    else if (slice_eq_str(path, "/healthz") || slice_eq_str(path, "/readyz"))
         handle_health(api, exchange, request, slice_eq_str(path, "/readyz"));
     else
         handle_unknown(api, exchange, request, path);

@@ -13,6 +13,7 @@
  *   POST /dispatch.v1.CallService/Retry
  *   POST /dispatch.v1.SigningKeyService/CreateSigningKey, ListSigningKeys
  *   POST /dispatch.v1.KeyService/CreateKey, ListKeys, RevokeKey    at the operator's socket alone
+ *   GET, POST, DELETE /sessions/SESSION    sessions.h
  *   GET  /healthz    200 as long as the loop turns
  *   GET  /readyz     200 when calls are taken; else 503 and why not
  */
@@ -27,6 +28,8 @@
 #include "server/connect.h"
 #include "server/credentials.h"
 #include "server/keys.h"
+#include "server/pending.h"
+#include "server/sessions.h"
 
 #define API_REQUEST_ID_MAX 64
 
@@ -38,8 +41,9 @@
 
 struct api {
     struct orchestrator *orchestrator; /* NULL: stopped; all is refused as unavailable */
-    const struct keys *keys;           /* NULL: nobody is asked for one */
-    struct credentials *credentials;   /* further ones, of all organizations */
+    struct sessions *sessions;
+    const struct keys *keys;         /* NULL: nobody is asked for one */
+    struct credentials *credentials; /* further ones, of all organizations */
     bool draining;
     size_t body_max;
     const char *store_path; /* what answers say "the store" for; "": nothing */
@@ -94,6 +98,7 @@ extern const size_t api_method_count;
 /* A request to a method, from its decoding until its end. If the client goes away first, it lives
  * on without an exchange until the orchestrator has called back, or was told not to. */
 struct rpc {
+    struct pending pending; /* first */
     struct api *api;
     const struct method *method;
     struct net_exchange *exchange; /* NULL: nobody waits for the answer */

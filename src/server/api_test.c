@@ -717,6 +717,50 @@ static void test_destroy_in_the_middle(void **state)
     harness_until(&h, &waiting.done);
 }
 
+/* A call to a session is fetched by a client, answered, and ends. */
+static void test_session(void **state)
+{
+    static const char head[] =
+        "POST /a/dispatch.sdk.v1.FunctionService/Run HTTP/1.1\r\nHost: S-1\r\n"
+        "content-type: application/proto\r\nconnect-protocol-version: 1\r\nuser-agent: dispatch/";
+    /* A RunResponse of status OK with an empty exit. */
+    static const char answer[] = "HTTP/1.0 200 OK\r\nContent-Type: application/proto\r\n\r\n"
+                                 "\x08\x01\x12\x00";
+    struct ask ask = {.method = "GET", .path = "//sessions/S%2d1"};
+    struct reply fetched, reply;
+    char *id;
+
+    (void)state;
+    harness_ask(&h, &ask, &reply);
+    assert_int_equal(reply.status, 401);
+    ask.key = HARNESS_KEY;
+    harness_send(&h, &ask, &fetched);
+    snprintf(h.endpoint_url, sizeof h.endpoint_url, "bridge://S-1/a");
+    id = harness_dispatch(&h, "f", "{\"@type\":\"type.googleapis.com/google.protobuf.Empty\"}");
+    harness_until(&h, &fetched.done);
+    assert_int_equal(fetched.status, 200);
+    assert_memory_equal(fetched.request_id, id, strlen(id));
+    assert_memory_equal(fetched.body, head, sizeof head - 1);
+    assert_non_null(strstr(fetched.body, "\r\nContent-Length: "));
+    ask = (struct ask){.path = "/sessions/S-1",
+                       .key = HARNESS_KEY,
+                       .body = slice(answer, sizeof answer - 1),
+                       .extra = {slice_str("x-request-id"), slice_str(fetched.request_id)}};
+    harness_ask(&h, &ask, &reply);
+    assert_int_equal(reply.status, 202);
+    assert_int_equal(harness_wait(&h, id)->status, DISPATCH__SDK__V1__STATUS__STATUS_OK);
+    harness_ask(&h, &ask, &reply);
+    assert_int_equal(reply.status, 404);
+    ask.path = "/sessions/%zz";
+    harness_ask(&h, &ask, &reply);
+    assert_int_equal(reply.status, 400);
+    ask.method = "PUT";
+    ask.path = "/sessions/S-1";
+    harness_ask(&h, &ask, &reply);
+    assert_int_equal(reply.status, 405);
+    assert_string_equal(reply.header, "GET, POST, DELETE");
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -741,6 +785,7 @@ int main(void)
         TEST(test_routing),
         TEST(test_bad_headers),
         TEST(test_unknown_call),
+        TEST(test_session),
         TEST(test_wait_limits),
         TEST(test_many_wait_for_one),
         TEST(test_call),

@@ -9,7 +9,10 @@
  * 413 is the one special case: the endpoint may well take a resume with fewer results in it.
  *
  * While nobody listens at the address of a bridge, its attempts are held there; one whose
- * connection is refused goes back. They are sent when somebody does.
+ * connection is refused goes back. They are sent when somebody does. Those of other sessions wait
+ * for clients that fetch them, and bring the response: it is judged as any other. One that such a
+ * client lost or gave back is made again after a while, and is no sign of an endpoint with too much
+ * to do.
  *
  * An attempt lives in the arena of its run, so it is gone with the run: whatever is needed after
  * the orchestrator was told is looked at before.
@@ -30,6 +33,7 @@ struct http_invoker {
     struct net_client *client;
     size_t in_flight;
     struct bridge *bridges[INVOKER_BRIDGES_MAX];
+    struct sessions *sessions;
 };
 
 /* "ID-ATTEMPT": an endpoint that logs it can be searched by the call's id too. */
@@ -46,7 +50,10 @@ struct attempt {
     struct bridge *bridge; /* NULL: the endpoint is a URL */
     struct net_url url;
     struct list held;      /* in the bridge */
-    struct net_call *call; /* NULL: held */
+    struct net_call *call; /* NULL: held, or at a session */
+    bool offered;          /* at a session, for clients to fetch it */
+    struct session_run fetched;
+    char id[REQUEST_ID_MAX];
 };
 
 static const char *format_request_id(const struct orchestrator_run *run, char id[REQUEST_ID_MAX])
@@ -356,46 +363,60 @@ static int sign_run(const struct attempt *attempt, struct net_outgoing *outgoing
     return CODE_OK;
 }
 
+/* The request but for where it goes; its body is the caller's. CODE_RESOURCE_EXHAUSTED. */
+static int make_request(struct attempt *attempt, struct net_header headers[HEADERS],
+                        struct net_outgoing *request, struct error *err)
+{
+    struct orchestrator_run *run = attempt->run;
+
+    headers[0] = (struct net_header){slice_str("content-type"), slice_str("application/proto")};
+    headers[1] = (struct net_header){slice_str("connect-protocol-version"), slice_str("1")};
+    headers[2] =
+        (struct net_header){slice_str("user-agent"), slice_str("dispatch/" DISPATCH_VERSION)};
+    headers[3] = (struct net_header){slice_str("x-request-id"),
+                                     slice_str(format_request_id(run, attempt->id))};
+    *request = (struct net_outgoing){
+        .host = attempt->url.host,
+        .port = attempt->url.port,
+        .method = slice_str("POST"),
+        .target = run_target(&attempt->url, run->arena),
+        .headers = headers,
+        .header_count = HOST,
+    };
+    if (!request->target.data)
+        return error_memory(err);
+    request->body = wire_pack_blob(run->request);
+    return request->body ? CODE_OK : error_memory(err);
+}
+
 static int send_run(struct attempt *attempt, struct error *err)
 {
     struct http_invoker *invoker = attempt->invoker;
-    struct orchestrator_run *run = attempt->run;
     bool tls = !attempt->bridge && slice_eq_str(attempt->url.scheme, "https");
-    char id[REQUEST_ID_MAX], authority[AUTHORITY_MAX];
     struct signature_headers signature;
-    struct net_header headers[HEADERS] = {
-        {slice_str("content-type"), slice_str("application/proto")},
-        {slice_str("connect-protocol-version"), slice_str("1")},
-        {slice_str("user-agent"), slice_str("dispatch/" DISPATCH_VERSION)},
-        {slice_str("x-request-id"), slice_str(format_request_id(run, id))},
-    };
-    struct slice target = run_target(&attempt->url, run->arena);
-    struct blob *body = wire_pack_blob(run->request);
-    struct net_outgoing outgoing = {
-        .host = attempt->bridge ? bridge_host(attempt->bridge) : attempt->url.host,
-        .port = attempt->bridge ? bridge_port(attempt->bridge) : attempt->url.port,
-        .tls = tls,
-        .method = slice_str("POST"),
-        .target = target,
-        .headers = headers,
-        .header_count = HOST,
-        .body = body,
-        .timeout_ms = run_timeout(invoker, run->expires),
-        .done = run_done,
-        .arg = attempt,
-    };
-    int code = target.data && body ? CODE_OK : error_memory(err);
+    struct net_header headers[HEADERS];
+    char authority[AUTHORITY_MAX];
+    struct net_outgoing request;
+    int code = make_request(attempt, headers, &request, err);
 
-    if (!attempt->bridge) {
+    if (code)
+        return code;
+    if (attempt->bridge) {
+        request.host = bridge_host(attempt->bridge);
+        request.port = bridge_port(attempt->bridge);
+    } else {
         write_authority(&attempt->url, tls, authority);
         headers[HOST] = (struct net_header){slice_str("host"), slice_str(authority)};
-        outgoing.header_count++;
+        request.header_count++;
     }
+    request.tls = tls;
+    request.timeout_ms = run_timeout(invoker, attempt->run->expires);
+    request.done = run_done;
+    request.arg = attempt;
+    code = sign_run(attempt, &request, headers, &signature, err);
     if (code == CODE_OK)
-        code = sign_run(attempt, &outgoing, headers, &signature, err);
-    if (code == CODE_OK)
-        code = net_client_send(invoker->client, &outgoing, &attempt->call, err);
-    blob_unref(body);
+        code = net_client_send(invoker->client, &request, &attempt->call, err);
+    blob_unref(request.body);
     return code;
 }
 
@@ -417,6 +438,58 @@ static void send_or_fail(struct attempt *attempt)
     failed(attempt->invoker, attempt->run, &failure);
 }
 
+/* --- sessions -------------------------------------------------------------------------------- */
+
+static struct attempt *of_fetched(struct session_run *fetched)
+{
+    return (struct attempt *)(void *)((char *)fetched - offsetof(struct attempt, fetched));
+}
+
+static struct blob *fetched_request(struct session_run *fetched)
+{
+    struct net_header headers[HEADERS];
+    struct net_outgoing request;
+    struct blob *bytes;
+    struct error err;
+
+    if (make_request(of_fetched(fetched), headers, &request, &err))
+        return NULL;
+    request.port = 80; /* goes without saying */
+    bytes = net_raw_put_request(&request);
+    blob_unref(request.body);
+    return bytes;
+}
+
+static void fetched_answered(struct session_run *fetched, const struct net_response *response)
+{
+    answered(of_fetched(fetched)->invoker, of_fetched(fetched)->run, response);
+}
+
+static void fetched_abandoned(struct session_run *fetched, const char *why)
+{
+    struct attempt *attempt = of_fetched(fetched);
+    struct orchestrator_run *run = attempt->run;
+    struct run_failure failure = {
+        .status = STATUS_TEMPORARY_ERROR, .type = "session", .blameless = true};
+
+    failure.message = arena_printf(run->arena, "%.*s: %s", SLICE_FMT(run->endpoint), why);
+    if (!failure.message)
+        failure.message = why;
+    failed(attempt->invoker, run, &failure);
+}
+
+static int offer(struct attempt *attempt, struct error *err)
+{
+    struct orchestrator_run *run = attempt->run;
+
+    attempt->fetched.id = format_request_id(run, attempt->id);
+    attempt->fetched.size = protobuf_c_message_get_packed_size(&run->request->base);
+    return sessions_add(attempt->invoker->sessions, run->org, attempt->url.host, &attempt->fetched,
+                        err);
+}
+
+/* --- where it goes --------------------------------------------------------------------------- */
+
 static struct bridge *find_bridge(const struct http_invoker *invoker, struct slice session)
 {
     for (size_t i = 0; i < invoker->options.bridge_count; i++) {
@@ -426,8 +499,7 @@ static struct bridge *find_bridge(const struct http_invoker *invoker, struct sli
     return NULL;
 }
 
-/* Fills in where to; else *err says why it cannot be: with CODE_UNAVAILABLE now, with any other
- * code ever. */
+/* Fills in where to; else *err says why that can never be. */
 static int find_endpoint(struct attempt *attempt, struct error *err)
 {
     const struct http_invoker *invoker = attempt->invoker;
@@ -435,21 +507,19 @@ static int find_endpoint(struct attempt *attempt, struct error *err)
     const char *colon = endpoint.len ? memchr(endpoint.data, ':', endpoint.len) : NULL;
     struct slice scheme =
         slice(endpoint.data, colon ? (size_t)(colon - (const char *)endpoint.data) : 0);
-    bool bridged = invoker->options.bridge_count && slice_eq_str(scheme, "bridge");
+    bool bridged = slice_eq_str(scheme, "bridge");
     int code;
 
     if (!slice_eq_str(scheme, "http") && !slice_eq_str(scheme, "https") && !bridged)
         return error_set(err, CODE_UNIMPLEMENTED,
                          "%.*s: this version (" DISPATCH_VERSION
-                         ") reaches http:// and https:// endpoints only",
+                         ") reaches http://, https:// and bridge:// endpoints only",
                          SLICE_FMT(endpoint));
     code = net_url_parse(endpoint, &attempt->url, err);
     if (code || !bridged)
         return code;
     attempt->bridge = find_bridge(invoker, attempt->url.host);
-    if (!attempt->bridge)
-        return error_set(err, CODE_UNAVAILABLE, "%.*s: no application of that session runs here",
-                         SLICE_FMT(endpoint));
+    attempt->offered = !attempt->bridge;
     return CODE_OK;
 }
 
@@ -470,11 +540,17 @@ static void invoker_run(struct invoker *vtable, struct orchestrator_run *run)
     } else {
         code = error_memory(&err);
     }
+    if (code == CODE_OK && attempt->offered)
+        code = offer(attempt, &err);
     if (code) {
         failure.message = err.message;
-        if (code == CODE_UNAVAILABLE || code == CODE_RESOURCE_EXHAUSTED)
+        if (code == CODE_RESOURCE_EXHAUSTED)
             failure.status = STATUS_TEMPORARY_ERROR;
         failed(invoker, run, &failure);
+    } else if (attempt->offered) {
+        log_line(invoker->options.log, LOG_DEBUG, "run waits at its session or was fetched",
+                 LOG_STR("call", run->request->dispatch_id),
+                 LOG_SLICE("session", attempt->url.host));
     } else if (attempt->bridge && !bridge_is_open(attempt->bridge)) {
         log_line(invoker->options.log, LOG_DEBUG, "run held: nobody listens at the endpoint",
                  LOG_STR("call", run->request->dispatch_id));
@@ -493,7 +569,10 @@ static void invoker_cancel(struct invoker *vtable, struct orchestrator_run *run)
         net_call_cancel(attempt->call);
         return;
     }
-    list_remove(&attempt->held);
+    if (attempt->offered)
+        sessions_remove(invoker->sessions, &attempt->fetched);
+    else
+        list_remove(&attempt->held);
     orchestrator_run_gone(run);
     invoker->options.changed(invoker->options.arg);
 }
@@ -525,6 +604,13 @@ int http_invoker_create(struct http_invoker **out, const struct http_invoker_opt
 {
     struct http_invoker *invoker = calloc(1, sizeof *invoker);
     struct net_client_options client = {.ca_file = options->ca_file};
+    const struct sessions_options sessions = {.loop = options->loop,
+                                              .clock = options->clock,
+                                              .body_max = options->body_max,
+                                              .waiting_max = options->waiting_max,
+                                              .request = fetched_request,
+                                              .answered = fetched_answered,
+                                              .abandoned = fetched_abandoned};
     int code;
 
     if (!invoker)
@@ -535,6 +621,8 @@ int http_invoker_create(struct http_invoker **out, const struct http_invoker_opt
         invoker->options.timeout_ms = INVOKER_TIMEOUT_MS;
     invoker->vtable = (struct invoker){.run = invoker_run, .cancel = invoker_cancel};
     code = net_client_create(&invoker->client, options->loop, &client, err);
+    if (code == CODE_OK)
+        code = sessions_create(&invoker->sessions, &sessions, err);
     if (code == CODE_OK)
         code = create_bridges(invoker, options, err);
     if (code) {
@@ -552,6 +640,7 @@ void http_invoker_destroy(struct http_invoker *invoker)
     assert(invoker->in_flight == 0);
     for (size_t i = 0; i < INVOKER_BRIDGES_MAX; i++)
         bridge_destroy(invoker->bridges[i]);
+    sessions_destroy(invoker->sessions);
     if (invoker->client)
         net_client_destroy(invoker->client);
     free(invoker);
@@ -560,6 +649,11 @@ void http_invoker_destroy(struct http_invoker *invoker)
 bool http_invoker_reached(const struct http_invoker *invoker, size_t i)
 {
     return i < invoker->options.bridge_count && bridge_was_open(invoker->bridges[i]);
+}
+
+struct sessions *http_invoker_sessions(struct http_invoker *invoker)
+{
+    return invoker->sessions;
 }
 
 struct invoker *http_invoker_vtable(struct http_invoker *invoker)

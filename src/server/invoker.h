@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The invoker of a server: runs over HTTP, by POST to the endpoint (protocol 3.1), and what comes
- * back made into a response or a status (protocol 3.3). Calls to bridge:// endpoints go to the
- * addresses that a table gives for their sessions.
+ * back made into a response or a status (protocol 3.3). A session, where calls to bridge://SESSION
+ * go, is served by whoever fetches from it (sessions.h), or by an address that a table gives for
+ * it.
  */
 #ifndef SERVER_INVOKER_H
 #define SERVER_INVOKER_H
@@ -11,6 +12,7 @@
 #include "net/net.h"
 #include "orchestrator/orchestrator.h"
 #include "server/credentials.h"
+#include "server/sessions.h"
 
 #define INVOKER_TIMEOUT_MS 60000
 
@@ -18,7 +20,8 @@
 
 struct http_invoker;
 
-/* Calls to bridge://SESSION go to http://HOST:PORT, and wait while nobody listens there. */
+/* Calls to bridge://SESSION, whatever their organization, go to http://HOST:PORT, and wait while
+ * nobody listens there. */
 struct invoker_bridge {
     const char *session, *host;
     uint16_t port;
@@ -36,6 +39,8 @@ struct http_invoker_options {
     const struct credentials *credentials;
     const struct invoker_bridge *bridges; /* read by http_invoker_create only */
     size_t bridge_count;                  /* at most INVOKER_BRIDGES_MAX */
+    size_t body_max;                      /* of responses that clients of sessions bring */
+    size_t waiting_max;                   /* runs that wait for such clients; 0: the default */
     /* A run was answered: the orchestrator wants a step. */
     void (*changed)(void *arg);
     void *arg;
@@ -47,6 +52,8 @@ int http_invoker_create(struct http_invoker **invoker, const struct http_invoker
 void http_invoker_destroy(struct http_invoker *invoker); /* NULL is fine */
 /* True if somebody has listened at the address of the i-th bridge at some time. */
 bool http_invoker_reached(const struct http_invoker *invoker, size_t i);
+/* Where clients fetch the runs of the other sessions. */
+struct sessions *http_invoker_sessions(struct http_invoker *invoker);
 /* What an orchestrator is given; lives as long as the http_invoker. */
 struct invoker *http_invoker_vtable(struct http_invoker *invoker);
 

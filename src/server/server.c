@@ -243,6 +243,7 @@ void server_stop(struct server *s)
     log_line(s->options.log, LOG_INFO, "stopping", LOG_NUM("runs", stats.runs_in_flight),
              LOG_NUM("grace_ms", s->options.grace_ms));
     orchestrator_drain(s->orchestrator);
+    sessions_stop(s->api.sessions);
     api_release(&s->api);
     net_timer_set(s->limit, s->options.grace_ms);
     changed(s);
@@ -406,7 +407,10 @@ static int start(struct server *s, struct error *err)
                                            .ca_file = s->options.ca_file,
                                            .credentials = &s->credentials,
                                            .bridges = s->options.bridges,
-                                           .bridge_count = s->options.bridge_count};
+                                           .bridge_count = s->options.bridge_count,
+                                           .body_max = SERVER_BODY_MAX,
+                                           /* what waits at sessions counts as in flight */
+                                           .waiting_max = (s->options.engine.runs_max + 3) / 4};
     int code;
 
     s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -418,6 +422,8 @@ static int start(struct server *s, struct error *err)
     if (!s->step || !s->limit || !s->watch)
         return error_memory(err);
     code = http_invoker_create(&s->invoker, &invoker, err);
+    if (code == CODE_OK)
+        s->api.sessions = http_invoker_sessions(s->invoker);
     if (code == CODE_OK)
         code = start_orchestrator(s, err);
     if (code == CODE_OK)
