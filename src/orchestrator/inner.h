@@ -247,6 +247,30 @@ int request_lookup_code(const struct lookup *l, struct error *err); /* of one th
 int lookup_info(struct lookup *l, struct arena *arena, Dispatch__V1__CallInfo **info,
                 struct error *err);
 
+/* --- lease.c -----------------------------------------------------------------------------------
+ */
+
+/* Without options.lease_ns it is never over. */
+struct lease {
+    struct store_job job; /* a renewal */
+    bool busy;
+    uint64_t epoch;   /* of the renewal */
+    int64_t renewed;  /* out */
+    int64_t until;    /* by the own clock; while open */
+    int64_t renew_at; /* the next renewal */
+    char why[320];    /* the last one failed */
+};
+
+/* On a store's thread: keeps others out until *until. */
+int lease_renew(const struct orchestrator *o, struct store *store, uint64_t epoch, int64_t *until,
+                struct error *err);
+void lease_opened(struct orchestrator *o, int64_t until);
+/* Nothing may be taken or handed out any more. */
+bool lease_over(const struct orchestrator *o);
+/* Renews it if it is time. True: there was something to do. */
+bool lease_tick(struct orchestrator *o, int64_t now);
+int64_t lease_next_due(const struct orchestrator *o);
+
 /* --- orchestrator.c ----------------------------------------------------------------------------
  */
 
@@ -261,6 +285,7 @@ struct opening {
     struct engine_config config;
     size_t ballast;
     uint64_t epoch;                  /* out */
+    int64_t lease_until;             /* out */
     struct engine *engine;           /* out */
     struct orchestrator_note *notes; /* out; they lie in note_memory */
     size_t note_count, note_cap;
@@ -288,6 +313,7 @@ struct orchestrator {
     uint64_t epoch, openings;
     struct opening opening;
     struct commit commit;
+    struct lease lease;
     unsigned effects_left; /* that this step may carry out */
     bool dirty;            /* the engine was told something since it last had nothing to write */
     int64_t reopen_at, backoff_ns;

@@ -3,6 +3,7 @@
  * The orchestrator's life.
  *
  *   closed --(backoff over)--> opening: fence, then load --> open --(commit failed)--> closed
+ *                                                                 (lease is over)
  *
  * While open, each step takes the engine round its loop: what is due is done, the effects that were
  * held are carried out, and the batch that has filled meanwhile goes to the store. When its commit
@@ -57,7 +58,7 @@ static int64_t now_of(const struct orchestrator *o)
 
 bool orchestrator_engine_open(const struct orchestrator *o)
 {
-    return o->life == LIFE_OPEN && !engine_failed(o->engine);
+    return o->life == LIFE_OPEN && !engine_failed(o->engine) && !lease_over(o);
 }
 
 void orchestrator_answer(struct orchestrator *o, const struct engine_answer *answer)
@@ -78,7 +79,7 @@ const char *orchestrator_trouble(const struct orchestrator *o)
     if (orchestrator_engine_open(o))
         return "";
     if (o->life == LIFE_OPEN)
-        return "out of memory; retrying";
+        return lease_over(o) ? "the lease on the partition is over" : "out of memory; retrying";
     return o->trouble[0] ? o->trouble : "starting: the calls are being loaded";
 }
 
@@ -175,21 +176,10 @@ static int load_key(void *arg, const struct store_row *row)
     return engine_load_key(op->engine, row->key, row->sub, row->value, &op->job.error);
 }
 
-/* On the store's thread. The engine is handed over with the job. */
-static int opening_work(struct store_job *job, struct store *store, struct error *err)
+static int load(struct opening *op, struct store *store, struct error *err)
 {
-    struct opening *op = LIST_ENTRY(job, struct opening, job);
     struct store_range range = {.table = TABLE_META, .to_key = KEY_MAX, .to_sub = SUB_MAX};
-    int code = store_fence(store, PARTITION, op->ballast, &op->epoch, err);
-
-    if (code)
-        return code;
-    op->config.incarnation = op->epoch;
-    op->config.seed += op->epoch; /* no two incarnations with the same jitter */
-    code = engine_create(&op->engine, &op->config, err);
-    if (code)
-        return code;
-    code = store_walk(store, PARTITION, &range, load_meta, op, err);
+    int code = store_walk(store, PARTITION, &range, load_meta, op, err);
     range.table = TABLE_CALL;
     if (!code)
         code = store_walk(store, PARTITION, &range, load_call, op, err);
@@ -198,6 +188,26 @@ static int opening_work(struct store_job *job, struct store *store, struct error
     if (!code)
         code = store_walk(store, PARTITION, &range, load_key, op, err);
     return code;
+}
+
+/* On the store's thread. The engine is handed over with the job. The load may take longer than a
+ * lease lasts. */
+static int opening_work(struct store_job *job, struct store *store, struct error *err)
+{
+    struct opening *op = LIST_ENTRY(job, struct opening, job);
+    const struct orchestrator *o = LIST_ENTRY(op, struct orchestrator, opening);
+    int code = store_fence(store, PARTITION, op->ballast, &op->epoch, err);
+
+    if (!code)
+        code = lease_renew(o, store, op->epoch, &op->lease_until, err);
+    if (code)
+        return code;
+    op->config.incarnation = op->epoch;
+    op->config.seed += op->epoch; /* no two incarnations with the same jitter */
+    code = engine_create(&op->engine, &op->config, err);
+    if (!code)
+        code = load(op, store, err);
+    return code ? code : lease_renew(o, store, op->epoch, &op->lease_until, err);
 }
 
 static void trace_move(void *arg, uint64_t id, unsigned from, unsigned to, const char *why)
@@ -231,6 +241,7 @@ static void open_engine(struct orchestrator *o, struct engine *engine, uint64_t 
     o->epoch = epoch;
     o->life = LIFE_OPEN;
     o->dirty = true;
+    lease_opened(o, o->opening.lease_until);
     sweep_open(o);
     engine_hold_runs(engine, o->draining);
     engine_stats(engine, &stats);
@@ -268,8 +279,10 @@ static void opening_done(struct store_job *job)
     snprintf(o->trouble, sizeof o->trouble,
              "the store cannot be opened for writing: %.400s; retrying", job->error.message);
     back_off(o);
-    log_line(o->options.log, LOG_ERROR, "cannot open", LOG_STR("trouble", o->trouble),
-             LOG_STR("code", code_name(code)));
+    /* That another node has the lease is how most nodes live. */
+    log_line(o->options.log,
+             o->options.lease_ns && code == CODE_UNAVAILABLE ? LOG_DEBUG : LOG_ERROR, "cannot open",
+             LOG_STR("trouble", o->trouble), LOG_STR("code", code_name(code)));
 }
 
 static void opening_submit(struct orchestrator *o)
@@ -380,7 +393,7 @@ static bool turn_open(struct orchestrator *o)
     int64_t now = now_of(o);
     bool busy = false;
 
-    if (!engine_failed(o->engine) && engine_next_due(o->engine) <= now) {
+    if (orchestrator_engine_open(o) && engine_next_due(o->engine) <= now) {
         engine_tick(o->engine, now);
         o->dirty = true;
         busy = true;
@@ -390,10 +403,12 @@ static bool turn_open(struct orchestrator *o)
         carry_out(o, &effect);
         busy = true;
     }
-    if (!engine_failed(o->engine) && commit_submit(o))
+    if (orchestrator_engine_open(o) && commit_submit(o))
         busy = true;
     if (engine_failed(o->engine))
         crash(o, "the calls cannot be held in memory", "out of memory", 0);
+    else if (lease_over(o))
+        crash(o, "the lease on the partition is over", o->lease.why, 0);
     return busy;
 }
 
@@ -409,6 +424,8 @@ static bool turn(struct orchestrator *o)
         opening_submit(o);
         busy = true;
     }
+    if (lease_tick(o, now_of(o)))
+        busy = true;
     if (sweep_tick(o, now_of(o)))
         busy = true;
     request_tick(o, now_of(o));
@@ -423,6 +440,9 @@ static int64_t next_due(const struct orchestrator *o)
         other = engine_failed(o->engine) ? now_of(o) : engine_next_due(o->engine);
     else if (o->life == LIFE_CLOSED && !o->commit.busy)
         other = o->reopen_at;
+    if (due < other)
+        other = due;
+    due = lease_next_due(o);
     if (due < other)
         other = due;
     due = sweep_next_due(o);

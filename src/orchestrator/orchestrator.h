@@ -10,6 +10,8 @@
  * When a commit fails, the orchestrator goes through what a crash would: waiters are answered
  * CODE_UNAVAILABLE, runs in flight are given up, admission closes, and with backoff the store is
  * fenced, the partition loaded again, and admission opened. Nothing acknowledged is lost by that.
+ * The same when the lease on the partition is over (lease_ns), save that it may be another node
+ * that opens it then.
  */
 #ifndef ORCHESTRATOR_ORCHESTRATOR_H
 #define ORCHESTRATOR_ORCHESTRATOR_H
@@ -85,6 +87,9 @@ struct orchestrator_options {
      */
     int64_t retention_ns, retention_least_ns;
     uint64_t retention_bytes;
+    /* 0: the store has no other owner. Else several nodes have it open, and who has the lease on
+     * the partition, this long and renewed all the time, serves it; the others wait for it. */
+    int64_t lease_ns;
     /* All notes (below) as committed, in the order of their numbers, whenever the store was loaded,
      * before calls are taken; NULL: not wanted. */
     void (*notes)(void *arg, const struct orchestrator_note *notes, size_t count);

@@ -40,6 +40,12 @@ static int kept_fence(struct store *store, uint32_t partition, size_t ballast, u
     return store_fence(inner_of(store), partition, ballast, epoch, err);
 }
 
+static int kept_renew(struct store *store, uint32_t partition, uint64_t epoch, int64_t ttl_ns,
+                      struct error *err)
+{
+    return store_renew(inner_of(store), partition, epoch, ttl_ns, err);
+}
+
 static int kept_commit(struct store *store, uint32_t partition, uint64_t epoch,
                        const struct batch *batch, struct error *err)
 {
@@ -57,6 +63,7 @@ static struct store *keep(struct world *w)
     static const struct store_ops ops = {.open_reader = kept_open_reader,
                                          .close = kept_close,
                                          .fence = kept_fence,
+                                         .renew = kept_renew,
                                          .commit = kept_commit,
                                          .walk = kept_walk};
     struct kept *k = calloc(1, sizeof *k);

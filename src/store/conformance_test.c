@@ -12,7 +12,7 @@
 struct fixture {
     struct test_dir dir; /* unused by the memory kind */
     struct store_faults faults;
-    struct store *store;
+    struct store *store, *bare; /* bare: without the decorator */
     uint64_t epoch;
     struct batch batch;
 };
@@ -27,6 +27,7 @@ static struct store *open_kind(struct fixture *f)
     if (use_sqlite)
         snprintf(url, sizeof url, "sqlite:%s", test_path(&f->dir, "store.db"));
     assert_ok(store_open(&store, url, NULL, &test_error));
+    f->bare = store;
     if (use_faults) {
         struct store *inner = store;
 
@@ -459,6 +460,101 @@ static void test_reopening_keeps_everything(void **state)
     assert_true(epoch > f->epoch);
 }
 
+/* --- leases ---------------------------------------------------------------------------------- */
+
+/* Another node opens the same data and wants the partition. */
+static int take_over(struct fixture *f, struct store **other, uint64_t *epoch)
+{
+    struct error err;
+    int code = CODE_OK;
+
+    if (*other)
+        return store_fence(*other, 0, 0, epoch, &err);
+    if (use_sqlite)
+        code = store_sqlite_open(other, test_path(&f->dir, "store.db"), NULL, &err);
+    else
+        assert_ok(store_memory_share(other, f->bare, &test_error));
+    return code ? code : store_fence(*other, 0, 0, epoch, &err);
+}
+
+static void test_renewal_is_of_the_epoch(void **state)
+{
+    struct fixture *f = *state;
+    struct store *reader = NULL;
+    uint64_t next = 0;
+
+    assert_ok(store_renew(f->store, 0, f->epoch, NS_PER_S, &test_error));
+    assert_ok(store_renew(f->store, 0, f->epoch, NS_PER_S, &test_error));
+    assert_int_equal(store_renew(f->store, 0, f->epoch + 1, NS_PER_S, &test_error), CODE_ABORTED);
+    assert_int_equal(store_renew(f->store, 0, 0, NS_PER_S, &test_error), CODE_ABORTED);
+    assert_int_equal(store_renew(f->store, 1000, 1, NS_PER_S, &test_error), CODE_INVALID_ARGUMENT);
+    /* Who has it may fence again, and has it still. */
+    assert_ok(store_fence(f->store, 0, 0, &next, &test_error));
+    assert_int_equal(store_renew(f->store, 0, f->epoch, NS_PER_S, &test_error), CODE_ABORTED);
+    assert_ok(store_renew(f->store, 0, next, NS_PER_S, &test_error));
+    assert_ok(store_open_reader(f->store, &reader, &test_error));
+    assert_int_equal(store_renew(reader, 0, next, NS_PER_S, &test_error), CODE_FAILED_PRECONDITION);
+    store_close(reader);
+}
+
+static void test_a_lease_keeps_others_out_until_it_is_closed(void **state)
+{
+    struct fixture *f = *state;
+    struct store *other = NULL;
+    uint64_t epoch = 0;
+
+    assert_ok(store_renew(f->store, 0, f->epoch, 3600 * NS_PER_S, &test_error));
+    assert_int_equal(take_over(f, &other, &epoch), CODE_UNAVAILABLE);
+    put(f, TABLE_CALL, 1, 0, "one");
+    commit(f); /* nothing has changed for who has it */
+    store_close(f->store);
+    f->store = NULL;
+    assert_ok(take_over(f, &other, &epoch));
+    assert_true(epoch > f->epoch);
+    assert_string_equal(all_text(other, TABLE_CALL), "1.0=one ");
+    f->store = other;
+}
+
+static int64_t test_time;
+
+static int64_t tell_test_time(struct clock *clock)
+{
+    (void)clock;
+    return test_time;
+}
+
+static void test_a_lease_is_over_by_the_clock_of_the_store(void **state)
+{
+    static struct clock clock = {.now = tell_test_time};
+    struct fixture *f = *state;
+    struct store *other = NULL;
+    uint64_t epoch = 0;
+
+    if (use_sqlite)
+        skip(); /* the lock lasts as long as its owner */
+    test_time = 1000;
+    store_memory_set_clock(f->bare, &clock);
+    assert_ok(store_renew(f->store, 0, f->epoch, 50, &test_error));
+    test_time += 40;
+    assert_ok(store_renew(f->store, 0, f->epoch, 50, &test_error));
+    test_time += 49;
+    assert_int_equal(take_over(f, &other, &epoch), CODE_UNAVAILABLE);
+    assert_int_equal(epoch, 0);
+    test_time += 1; /* over; but nobody has come yet */
+    put(f, TABLE_CALL, 1, 0, "one");
+    commit(f);
+    assert_ok(take_over(f, &other, &epoch));
+    put(f, TABLE_CALL, 2, 0, "two");
+    assert_int_equal(store_commit(f->store, 0, f->epoch, &f->batch, &test_error), CODE_ABORTED);
+    assert_int_equal(store_renew(f->store, 0, f->epoch, 50, &test_error), CODE_ABORTED);
+    assert_ok(store_renew(other, 0, epoch, 50, &test_error));
+    assert_int_equal(store_fence(f->store, 0, 0, &f->epoch, &test_error), CODE_UNAVAILABLE);
+    assert_ok(store_renew(other, 0, epoch, 0, &test_error)); /* given up */
+    assert_ok(store_fence(f->store, 0, 0, &f->epoch, &test_error));
+    assert_string_equal(all_text(f->store, TABLE_CALL), "1.0=one ");
+    store_close(other);
+}
+
 static void test_tags_differ(void **state)
 {
     struct fixture *f = *state, *other;
@@ -495,6 +591,9 @@ int main(int argc, char **argv)
         CONFORMANCE(test_reader_sees_what_is_committed),
         CONFORMANCE(test_random_batches_against_a_model),
         CONFORMANCE(test_reopening_keeps_everything),
+        CONFORMANCE(test_renewal_is_of_the_epoch),
+        CONFORMANCE(test_a_lease_keeps_others_out_until_it_is_closed),
+        CONFORMANCE(test_a_lease_is_over_by_the_clock_of_the_store),
         CONFORMANCE(test_tags_differ),
     };
 

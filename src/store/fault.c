@@ -113,6 +113,17 @@ static int fault_fence(struct store *store, uint32_t partition, size_t ballast, 
     return code;
 }
 
+static int fault_renew(struct store *store, uint32_t partition, uint64_t epoch, int64_t ttl_ns,
+                       struct error *err)
+{
+    struct fault *f = fault_of(store);
+
+    if (f->faults->fail_all)
+        return fail(f, "injected: disk full", err);
+    land_late(f);
+    return store_renew(f->inner, partition, epoch, ttl_ns, err);
+}
+
 static int fault_walk(struct store *store, uint32_t partition, const struct store_range *range,
                       store_row_fn *fn, void *arg, struct error *err)
 {
@@ -144,6 +155,7 @@ int store_fault_create(struct store **store, struct store *inner, struct store_f
         .open_reader = fault_open_reader,
         .close = fault_close,
         .fence = fault_fence,
+        .renew = fault_renew,
         .commit = fault_commit,
         .walk = fault_walk,
     };

@@ -2,7 +2,7 @@
 /*
  * The memory kind: the same promises as a file's, kept for as long as one handle is open. Handles
  * share one `struct data` by reference count, so a store outlives the crash of whoever wrote to it.
- * Nothing depends on an address or a clock: the same commits give the same walks.
+ * Nothing but leases depends on an address or a clock: the same commits give the same walks.
  *
  * A table is a treap: a binary search tree by id that is a heap by a hash of the id, which keeps it
  * balanced whatever the order of insertion. A commit takes all its memory first and cannot fail
@@ -24,12 +24,17 @@ struct node {
 };
 
 struct partition {
-    uint64_t epoch; /* 0: never fenced */
+    uint64_t epoch;              /* 0: never fenced */
+    const struct memory *holder; /* of the lease; NULL: nobody */
+    int64_t until;               /* when that is over */
     struct node *tables[TABLE_COUNT];
 };
 
+struct memory;
+
 struct data {
     pthread_mutex_t mutex;
+    struct clock *clock;
     unsigned handles;
     unsigned walks; /* under way, all on the thread that holds the mutex */
     struct partition *partitions[PARTITIONS_MAX];
@@ -161,6 +166,9 @@ static void memory_close(struct store *store)
     bool last;
 
     pthread_mutex_lock(&data->mutex);
+    for (size_t p = 0; p < PARTITIONS_MAX; p++)
+        if (data->partitions[p] && data->partitions[p]->holder == (struct memory *)store)
+            data->partitions[p]->holder = NULL;
     last = --data->handles == 0;
     pthread_mutex_unlock(&data->mutex);
     if (last)
@@ -196,6 +204,28 @@ static int check_partition(uint32_t partition, struct error *err)
                      (unsigned long)partition);
 }
 
+static int epoch_over(const struct partition *p, uint32_t partition, uint64_t epoch,
+                      struct error *err)
+{
+    return error_set(err, CODE_ABORTED, "epoch %llu of partition %lu is over; it is now %llu",
+                     (unsigned long long)epoch, (unsigned long)partition,
+                     (unsigned long long)(p ? p->epoch : 0));
+}
+
+/* Raises the epoch, unless another handle has the lease. */
+static int raise_epoch(struct partition *p, const struct memory *m, uint64_t *epoch,
+                       struct error *err)
+{
+    if (p->holder && p->holder != m && clock_now(m->data->clock) < p->until)
+        return error_set(err, CODE_UNAVAILABLE,
+                         "another node has the lease on the partition, in epoch %llu",
+                         (unsigned long long)p->epoch);
+    if (p->holder != m)
+        p->holder = NULL;
+    *epoch = ++p->epoch;
+    return CODE_OK;
+}
+
 static int memory_fence(struct store *store, uint32_t partition, size_t ballast, uint64_t *epoch,
                         struct error *err)
 {
@@ -210,9 +240,30 @@ static int memory_fence(struct store *store, uint32_t partition, size_t ballast,
     if (!data->partitions[partition])
         data->partitions[partition] = calloc(1, sizeof *data->partitions[partition]);
     if (data->partitions[partition])
-        *epoch = ++data->partitions[partition]->epoch;
+        code = raise_epoch(data->partitions[partition], (struct memory *)store, epoch, err);
     else
         code = error_memory(err);
+    pthread_mutex_unlock(&data->mutex);
+    return code;
+}
+
+static int memory_renew(struct store *store, uint32_t partition, uint64_t epoch, int64_t ttl_ns,
+                        struct error *err)
+{
+    struct data *data = data_of(store);
+    int code = check_partition(partition, err);
+    struct partition *p;
+
+    if (code)
+        return code;
+    pthread_mutex_lock(&data->mutex);
+    p = data->partitions[partition];
+    if (p && p->epoch == epoch) {
+        p->holder = ttl_ns ? (struct memory *)store : NULL;
+        p->until = time_add(clock_now(data->clock), ttl_ns);
+    } else {
+        code = epoch_over(p, partition, epoch, err);
+    }
     pthread_mutex_unlock(&data->mutex);
     return code;
 }
@@ -288,9 +339,7 @@ static int memory_commit(struct store *store, uint32_t partition, uint64_t epoch
     if (p && p->epoch == epoch)
         apply(p, batch, chain);
     else
-        code = error_set(err, CODE_ABORTED, "epoch %llu of partition %lu is over; it is now %llu",
-                         (unsigned long long)epoch, (unsigned long)partition,
-                         (unsigned long long)(p ? p->epoch : 0));
+        code = epoch_over(p, partition, epoch, err);
     pthread_mutex_unlock(&data->mutex);
     if (code)
         free_chain(chain);
@@ -349,6 +398,7 @@ static const struct store_ops memory_ops = {
     .open_reader = memory_open_reader,
     .close = memory_close,
     .fence = memory_fence,
+    .renew = memory_renew,
     .commit = memory_commit,
     .walk = memory_walk,
 };
@@ -370,6 +420,12 @@ int store_memory_share(struct store **store, struct store *memory, struct error 
     return handle_create(store, data_of(memory), memory->tag, &memory_ops, err);
 }
 
+void store_memory_set_clock(struct store *memory, struct clock *clock)
+{
+    assert(memory->ops == &memory_ops);
+    data_of(memory)->clock = clock;
+}
+
 int store_memory_create(struct store **store, uint64_t tag, struct error *err)
 {
     struct data *data = calloc(1, sizeof *data);
@@ -387,6 +443,7 @@ int store_memory_create(struct store **store, uint64_t tag, struct error *err)
         free(data);
         return error_memory(err);
     }
+    data->clock = clock_system();
     code = handle_create(store, data, tag, &memory_ops, err);
     if (code)
         data_free(data);

@@ -238,6 +238,18 @@ static void checkpoint_if_due(struct sqlite *s)
         s->checkpoint_at = WAL_PAGES;
 }
 
+static int must_fence(const struct sqlite *s, struct error *err)
+{
+    return error_set(err, CODE_UNAVAILABLE, "%s: a commit failed before; it must be fenced",
+                     s->path);
+}
+
+static int epoch_over(const struct sqlite *s, uint64_t epoch, uint64_t current, struct error *err)
+{
+    return error_set(err, CODE_ABORTED, "epoch %llu of %s is over; it is now %llu",
+                     (unsigned long long)epoch, s->path, (unsigned long long)current);
+}
+
 static int sqlite_commit(struct store *store, uint32_t partition, uint64_t epoch,
                          const struct batch *batch, struct error *err)
 {
@@ -248,15 +260,13 @@ static int sqlite_commit(struct store *store, uint32_t partition, uint64_t epoch
     if (code)
         return code;
     if (s->broken)
-        return error_set(err, CODE_UNAVAILABLE, "%s: a commit failed before; it must be fenced",
-                         s->path);
+        return must_fence(s, err);
     if (run(s->begin) || read_epoch(s, &current))
         return doubt(s, "write to", err);
     if (current == 0 || current != epoch) {
         if (run(s->rollback))
             return doubt(s, "write to", err);
-        return error_set(err, CODE_ABORTED, "epoch %llu of %s is over; it is now %llu",
-                         (unsigned long long)epoch, s->path, (unsigned long long)current);
+        return epoch_over(s, epoch, current, err);
     }
     for (size_t i = 0; i < batch->count; i++) {
         if (apply_op(s, &batch->ops[i]))
@@ -328,6 +338,24 @@ static int restart_wal(struct sqlite *s, struct error *err)
     if (rc && (rc & 0xff) != SQLITE_BUSY)
         return doubt(s, "checkpoint", err);
     return CODE_OK;
+}
+
+/* The lock of the file is the lease. */
+static int sqlite_renew(struct store *store, uint32_t partition, uint64_t epoch, int64_t ttl_ns,
+                        struct error *err)
+{
+    struct sqlite *s = sqlite_of(store);
+    int code = check_partition(s, partition, err);
+    uint64_t current;
+
+    (void)ttl_ns;
+    if (code)
+        return code;
+    if (s->broken)
+        return must_fence(s, err);
+    if (read_epoch(s, &current))
+        return schema_error(s->db, "read", s->path, err);
+    return current && current == epoch ? CODE_OK : epoch_over(s, epoch, current, err);
 }
 
 static int sqlite_fence(struct store *store, uint32_t partition, size_t ballast, uint64_t *epoch,
@@ -456,6 +484,7 @@ static const struct store_ops owner_ops = {
     .open_reader = sqlite_open_reader,
     .close = sqlite_close,
     .fence = sqlite_fence,
+    .renew = sqlite_renew,
     .commit = sqlite_commit,
     .walk = sqlite_walk,
 };

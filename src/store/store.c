@@ -57,6 +57,15 @@ int store_fence(struct store *store, uint32_t partition, size_t ballast, uint64_
     return store->ops->fence(store, partition, ballast, epoch, err);
 }
 
+int store_renew(struct store *store, uint32_t partition, uint64_t epoch, int64_t ttl_ns,
+                struct error *err)
+{
+    assert(ttl_ns >= 0);
+    if (!store->ops->renew)
+        return error_set(err, CODE_FAILED_PRECONDITION, "this store was opened read-only");
+    return store->ops->renew(store, partition, epoch, ttl_ns, err);
+}
+
 int store_commit(struct store *store, uint32_t partition, uint64_t epoch, const struct batch *batch,
                  struct error *err)
 {

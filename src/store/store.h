@@ -8,6 +8,12 @@
  * epoch, a number that store_fence raises and that every commit is conditional on: after a commit
  * whose outcome is unknown, a fence guarantees that it can no longer land.
  *
+ * Several nodes may have the same data open, each with a handle of its own. Who of them serves a
+ * partition has a lease on it, made of these two: store_fence takes it, with a new epoch, unless
+ * another has it; store_renew keeps it, for a time by the store's clock. A lease keeps the others
+ * waiting, so that a partition does not go back and forth; what makes it safe, whatever the clocks
+ * say, is the epoch.
+ *
  * One handle is used by one thread at a time. Other handles on the same data (store_open_reader)
  * are read-only and may be used beside it.
  */
@@ -15,6 +21,7 @@
 #define STORE_STORE_H
 
 #include "base/batch.h"
+#include "base/clock.h"
 #include "base/error.h"
 
 struct store;
@@ -44,8 +51,18 @@ uint64_t store_tag(struct store *store);
  * Commits a new epoch for the partition on the row that every commit locks; *epoch is the new one.
  * Reopens whatever a failed commit may have left in doubt first. `ballast` bytes are written and
  * removed along with it, so that a fence succeeds only where a batch of that size would.
+ * CODE_UNAVAILABLE also while another handle has the lease; then nothing has changed.
  */
 int store_fence(struct store *store, uint32_t partition, size_t ballast, uint64_t *epoch,
+                struct error *err);
+
+/*
+ * From now on, for ttl_ns (0: not any more), nobody but this handle can fence the partition; its
+ * next renewal replaces this one. Closing the handle ends it too. CODE_ABORTED: the epoch is not
+ * the partition's any more. Any other code: the outcome is unknown. An SQLite file has one owner,
+ * whose lock is the lease: there a renewal only compares epochs.
+ */
+int store_renew(struct store *store, uint32_t partition, uint64_t epoch, int64_t ttl_ns,
                 struct error *err);
 
 /*
@@ -92,6 +109,8 @@ struct store_ops {
     void (*close)(struct store *store);
     int (*fence)(struct store *store, uint32_t partition, size_t ballast, uint64_t *epoch,
                  struct error *err);
+    int (*renew)(struct store *store, uint32_t partition, uint64_t epoch, int64_t ttl_ns,
+                 struct error *err);
     int (*commit)(struct store *store, uint32_t partition, uint64_t epoch,
                   const struct batch *batch, struct error *err);
     int (*walk)(struct store *store, uint32_t partition, const struct store_range *range,
@@ -105,9 +124,12 @@ struct store { /* the first member of each kind's own struct */
 
 int store_memory_create(struct store **store, uint64_t tag, struct error *err);
 /* One more handle, writing too, on the data of `memory` (a store made by store_memory_create,
- * bare): what a process that starts again after a crash would open. The data goes with its last
- * handle. */
+ * bare): what a process that starts again after a crash, or another node, would open. The data goes
+ * with its last handle. */
 int store_memory_share(struct store **store, struct store *memory, struct error *err);
+/* The clock that leases on the data are measured by, for all its handles; at first that of the
+ * system. */
+void store_memory_set_clock(struct store *memory, struct clock *clock);
 int store_sqlite_open(struct store **store, const char *path, const struct store_options *options,
                       struct error *err);
 
