@@ -180,6 +180,7 @@ static int load(struct opening *op, struct store *store, struct error *err)
 {
     struct store_range range = {.table = TABLE_META, .to_key = KEY_MAX, .to_sub = SUB_MAX};
     int code = store_walk(store, PARTITION, &range, load_meta, op, err);
+
     range.table = TABLE_CALL;
     if (!code)
         code = store_walk(store, PARTITION, &range, load_call, op, err);

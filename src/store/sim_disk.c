@@ -5,9 +5,10 @@
  * clean, dirty (a sync carries it to the platter), or doomed (a sync failed: no later one carries
  * it, until it is written again). So a sync costs what was written since the last one.
  *
- * A file's name is durable as soon as it is made or deleted, and its length with its first dirty
- * sector past the old one. Locks and the WAL's shared memory work among the connections of this
- * process, which is all there is.
+ * A file's name is durable as soon as it is made or deleted. A file that was cut short is, after a
+ * power failure, as if it never had been, and nothing written since; or it is as short, and what
+ * was written since, sector by sector, there or not. Locks and the WAL's shared memory work among
+ * the connections of this process, which is all there is.
  */
 #include "store/sim_disk.h"
 
@@ -39,6 +40,7 @@ struct file {
     uint8_t *cache;
     uint8_t *sectors; /* enum sector, for `room` bytes as the cache */
     int64_t room, size, platter_size;
+    int64_t cut; /* the least size that it had since the last sync; -1: it was not cut */
     struct risk *risks;
     size_t risk_count, risk_room;
     unsigned shared; /* connections with a SHARED lock, or more */
@@ -105,6 +107,7 @@ static struct file *make(struct sim_disk *d, const char *name)
             return NULL;
         memcpy(f->name, name, strlen(name) + 1);
         f->there = true;
+        f->cut = -1;
         return f;
     }
     return NULL;
@@ -223,6 +226,8 @@ static int disk_truncate(sqlite3_file *file, sqlite3_int64 size)
         return SQLITE_OK;
     if (!put_at_risk(f, size, f->size))
         return SQLITE_IOERR_TRUNCATE;
+    if (f->cut < 0 || size < f->cut)
+        f->cut = size;
     memset(f->cache + size, 0, (size_t)(f->size - size));
     f->size = size;
     return SQLITE_OK;
@@ -242,8 +247,10 @@ static void settle(struct file *f, bool fails)
             f->risks[left - 1] = f->risks[i];
     }
     f->risk_count = left;
-    if (!fails)
-        f->platter_size = f->size;
+    if (fails)
+        return;
+    f->platter_size = f->size;
+    f->cut = -1;
 }
 
 static int disk_sync(sqlite3_file *file, int flags)
@@ -581,17 +588,31 @@ struct sim_disk_state *sim_disk_state(struct sim_disk *d)
 
 /* --- power ------------------------------------------------------------------------------------ */
 
-static void decide(struct sim_disk *d, struct file *f, const struct risk *r)
+static void decide(struct sim_disk *d, struct file *f, struct risk *r)
 {
     uint64_t n = rand_below(&d->rand, 8);
     bool keeps = f->sectors[r->sector] == SECTOR_DIRTY ? n < 4 : n < 1;
     size_t from = keeps ? SECTOR : n == 7 ? (size_t)rand_below(&d->rand, SECTOR) : 0;
 
+    if (f->cut >= 0 && r->sector * SECTOR >= f->cut)
+        memset(r->was, 0, SECTOR);
     /* Torn: it begins as written, and ends as it was. */
     memcpy(f->cache + r->sector * SECTOR + from, r->was + from, SECTOR - from);
     f->sectors[r->sector] = SECTOR_CLEAN;
     d->state.sectors_lost += !from;
     d->state.sectors_torn += from && from < SECTOR;
+}
+
+/* Of a file that was cut: nothing that was done since the last sync has happened. */
+static void undo(struct file *f)
+{
+    for (size_t i = 0; i < f->risk_count; i++) {
+        memcpy(f->cache + f->risks[i].sector * SECTOR, f->risks[i].was, SECTOR);
+        f->sectors[f->risks[i].sector] = SECTOR_CLEAN;
+    }
+    f->risk_count = 0;
+    f->size = f->platter_size;
+    f->cut = -1;
 }
 
 void sim_disk_power_failure(struct sim_disk *d)
@@ -602,11 +623,14 @@ void sim_disk_power_failure(struct sim_disk *d)
 
         if (!f->there)
             continue;
+        if (f->cut >= 0 && rand_below(&d->rand, 2))
+            undo(f);
         for (size_t r = 0; r < f->risk_count; r++)
             decide(d, f, &f->risks[r]);
         f->risk_count = 0;
-        if (f->platter_size != f->size && rand_below(&d->rand, 2))
+        if (f->cut < 0 && f->platter_size != f->size && rand_below(&d->rand, 2))
             f->size = f->platter_size;
+        f->cut = -1;
         if (f->size < f->room)
             memset(f->cache + f->size, 0, (size_t)(f->room - f->size));
         f->platter_size = f->size;

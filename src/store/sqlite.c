@@ -8,10 +8,13 @@
  *
  * When SQLite reports any failure in a commit or a fence, its outcome is in doubt (`broken`), and
  * nothing is committed until a fence has succeeded. After a failed sync, what was written may be in
- * the page cache, be found there when the WAL is read again, and still never reach the disk. So the
- * fence opens a new connection, which reads the WAL afresh, and has a truncating checkpoint carry
- * all that is found into the database file, synced, before the new epoch is committed. The same is
- * done once for a file just opened: whoever had it before may have died of a disk.
+ * the page cache, be found there when the WAL is read again, and still never reach the disk,
+ * however often it is synced. A checkpoint of such a WAL would be no better than one without: when
+ * the power fails in the middle of it, the WAL that could make it whole is gone. So the fence opens
+ * a new connection, for which the WAL is written over with its own bytes and synced before it is
+ * read, and has a truncating checkpoint carry all that is found into the database file, before the
+ * new epoch is committed. The same is done once for a file just opened: whoever had it before may
+ * have died of a disk.
  */
 #include <assert.h>
 #include <errno.h>
@@ -32,6 +35,7 @@ enum {
     WAL_PAGES_MAX = 8 * WAL_PAGES, /* one that waits for readers, and starts the WAL over */
     BUSY_TIMEOUT_MS = 5000,        /* for locks of other connections, which are short */
     BALLAST_ROW = 1 << 20,
+    WAL_PIECE = 1 << 16, /* a VFS takes less than 128 KiB at once */
 };
 
 struct sqlite {
@@ -134,6 +138,59 @@ static int note_wal_pages(void *arg, sqlite3 *db, const char *name, int pages)
     return SQLITE_OK;
 }
 
+static int copy_over(sqlite3_file *file, int64_t size, char *piece, int64_t piece_size)
+{
+    int rc = SQLITE_OK;
+
+    for (int64_t at = 0; at < size && !rc; at += piece_size) {
+        int n = (int)(size - at < piece_size ? size - at : piece_size);
+
+        rc = file->pMethods->xRead(file, piece, n, at);
+        if (!rc)
+            rc = file->pMethods->xWrite(file, piece, n, at);
+    }
+    return rc;
+}
+
+/*
+ * Makes durable what a WAL left by somebody else, or by a connection of ours that failed, has in
+ * it: by writing it again, as bytes of a sync that failed are carried by no later one.
+ */
+static int rewrite_wal(struct sqlite *s, struct error *err)
+{
+    sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_WAL;
+    const char *name = sqlite3_filename_wal(sqlite3_db_filename(s->db, "main"));
+    sqlite3_file *file;
+    sqlite3_int64 size = 0;
+    char *piece;
+    int rc, there = 0;
+
+    rc = vfs->xAccess(vfs, name, SQLITE_ACCESS_EXISTS, &there);
+    if (!rc && !there)
+        return CODE_OK;
+    file = calloc(1, (size_t)vfs->szOsFile);
+    piece = malloc(WAL_PIECE);
+    if (!file || !piece)
+        rc = SQLITE_NOMEM;
+    if (!rc)
+        rc = vfs->xOpen(vfs, name, file, flags, NULL);
+    if (!rc)
+        rc = file->pMethods->xFileSize(file, &size);
+    if (!rc && size)
+        rc = copy_over(file, size, piece, WAL_PIECE);
+    if (!rc && size)
+        rc = file->pMethods->xSync(file, SQLITE_SYNC_NORMAL);
+    if (file && file->pMethods)
+        file->pMethods->xClose(file);
+    free(file);
+    free(piece);
+    if (rc == SQLITE_NOMEM)
+        return error_memory(err);
+    return rc ? error_set(err, CODE_UNAVAILABLE, "cannot write %s: disk error %d", name, rc)
+              : CODE_OK;
+}
+
 /* Sets up a connection just opened. */
 static int configure(struct sqlite *s, bool read_only, struct error *err)
 {
@@ -143,7 +200,9 @@ static int configure(struct sqlite *s, bool read_only, struct error *err)
     sqlite3_busy_timeout(s->db, BUSY_TIMEOUT_MS);
     sqlite3_wal_autocheckpoint(s->db, 0);
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-    code = schema_open(s->db, s->path, read_only, &s->store.tag, err);
+    code = read_only ? CODE_OK : rewrite_wal(s, err);
+    if (!code)
+        code = schema_open(s->db, s->path, read_only, &s->store.tag, err);
     if (code)
         return code;
     if (sqlite3_exec(s->db,
