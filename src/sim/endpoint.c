@@ -171,7 +171,7 @@ static void note_answer(struct flight *f)
     bool acts = f->verdict == VERDICT_ACTS;
     bool again = acts && f->action.kind == ACTION_TAIL;
 
-    if (f->given_up || f->epoch != f->world->epoch)
+    if (f->given_up || f->epoch != f->world->epoch || f->run->request->generation <= r->restarted)
         return;
     if (r->failed_epoch != f->epoch) /* counts that were not committed are forgotten */
         r->failures = 0;

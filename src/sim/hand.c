@@ -185,7 +185,8 @@ void hand_restart(struct world *w)
     l = make_look(w, r, text);
     trace(w, "client restarts call %" PRIu64, r->id);
     world_count(w, FAULT_RESTART);
-    r->failures = 0; /* it runs at once, whatever it waited for */
+    r->failures = 0; /* it runs at once, whatever it waited for, or is still to be answered */
+    r->restarted = r->run_generation;
     r->not_before = 0;
     memory_scarce(w, true);
     orchestrator_restart(w->process.o, client_org(r->org), slice_str(text), on_restarted, l);

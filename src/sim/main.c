@@ -192,10 +192,14 @@ static void run_seed(const struct arguments *a, uint64_t seed, bool print, struc
 
 static void print_totals(const struct totals *t, int64_t ns)
 {
+    double hours = (double)t->simulated_ns / 3.6e12, minutes = (double)ns / 6e10;
+    uint64_t faults = 0;
+
+    for (int i = 0; i < FAULT_COUNT; i++)
+        faults += t->faults[i];
     printf("%" PRIu64 " histories, %.1f simulated hours in %.1f s: %" PRIu64 " steps, %" PRIu64
            " commits, %" PRIu64 " runs\n",
-           t->histories, (double)t->simulated_ns / 3.6e12, (double)ns / 1e9, t->steps, t->commits,
-           t->runs);
+           t->histories, hours, minutes * 60, t->steps, t->commits, t->runs);
     printf("calls dispatched %" PRIu64 ", acknowledged %" PRIu64 ", requests refused %" PRIu64
            "; with their children, ended OK %" PRIu64 ", failed %" PRIu64 ", expired %" PRIu64
            ", cancelled %" PRIu64 "\n",
@@ -206,6 +210,10 @@ static void print_totals(const struct totals *t, int64_t ns)
            t->given_up, t->early_wakes, t->completions, t->stalled);
     for (int i = 0; i < FAULT_COUNT; i++)
         printf("  %-30s %" PRIu64 "\n", fault_names[i], t->faults[i]);
+    printf("%" PRIu64 " seeds, %.1f simulated hours, %" PRIu64
+           " faults; %.0f hours and %.0f faults a"
+           " minute of this machine\n",
+           t->histories, hours, faults, hours / minutes, (double)faults / minutes);
 }
 
 static int check_faults(const struct totals *t)

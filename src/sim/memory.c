@@ -2,6 +2,7 @@
 /*
  * Memory that runs out. The program is linked with allocators of ours in between, which refuse now
  * and then while the orchestrator has the word; the simulator's own allocations never fail.
+ * SQLite's is zeroed, as it writes bytes that it has not set.
  */
 #include <stdlib.h>
 

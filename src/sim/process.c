@@ -73,6 +73,7 @@ void process_start(struct world *w)
     options.engine.seed = rand_u64(&w->rand) | 1;
     options.store = disk_open(w);
     if (!options.store) {
+        disk_buried(w); /* it may have been the power that failed */
         world_at(w, w->now + world_draw_ns(w, 30 * NS_PER_S), start_again, NULL);
         return;
     }

@@ -167,6 +167,7 @@ struct record {
 
     /* What was delivered and answered. */
     uint32_t run_generation, run_resume; /* of the last run */
+    uint32_t restarted;                  /* the generation that somebody wanted to be over */
     unsigned in_flight;                  /* runs that are neither answered nor given up */
     struct sent_poll *polls;
     uint32_t given_up, given_up_generation,

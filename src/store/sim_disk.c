@@ -13,6 +13,7 @@
 #include "store/sim_disk.h"
 
 #include <assert.h>
+#include <malloc.h>
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
@@ -537,6 +538,67 @@ static int vfs_time(sqlite3_vfs *vfs, double *now)
     return SQLITE_OK;
 }
 
+/* --- memory ----------------------------------------------------------------------------------- */
+
+/* SQLite writes bytes that it has not set: zeros, so that the same seed gives the same. */
+
+static void *zeroed_malloc(int size)
+{
+    void *p;
+
+    /* Not malloc, which a simulation has fail: how often SQLite asks is no part of a history. */
+    if (posix_memalign(&p, 16, (size_t)size))
+        return NULL;
+    return memset(p, 0, malloc_usable_size(p));
+}
+
+static void *zeroed_realloc(void *old, int size)
+{
+    size_t was = malloc_usable_size(old);
+    char *p = zeroed_malloc(size);
+
+    if (!p)
+        return NULL;
+    memcpy(p, old, was < (size_t)size ? was : (size_t)size);
+    free(old);
+    return p;
+}
+
+static int zeroed_size(void *p)
+{
+    return p ? (int)malloc_usable_size(p) : 0;
+}
+
+static int round_up(int size)
+{
+    return (size + 15) & ~15;
+}
+
+static int zeroed_init(void *arg)
+{
+    (void)arg;
+    return SQLITE_OK;
+}
+
+static void zeroed_shutdown(void *arg)
+{
+    (void)arg;
+}
+
+static void use_zeroed_memory(void)
+{
+    static const sqlite3_mem_methods zeroed = {.xMalloc = zeroed_malloc,
+                                               .xFree = free,
+                                               .xRealloc = zeroed_realloc,
+                                               .xSize = zeroed_size,
+                                               .xRoundup = round_up,
+                                               .xInit = zeroed_init,
+                                               .xShutdown = zeroed_shutdown};
+
+    sqlite3_shutdown(); /* nothing is open */
+    sqlite3_config(SQLITE_CONFIG_MALLOC, &zeroed);
+}
+
 struct sim_disk *sim_disk_create(uint64_t seed)
 {
     struct sim_disk *d = calloc(1, sizeof *d);
@@ -544,6 +606,7 @@ struct sim_disk *sim_disk_create(uint64_t seed)
     if (!d)
         return NULL;
     rand_seed(&d->rand, seed);
+    use_zeroed_memory();
     d->before = sqlite3_vfs_find(NULL);
     d->vfs = (sqlite3_vfs){
         .iVersion = 1,
