@@ -47,6 +47,16 @@ says 2 '--insecure takes no value' server --insecure=yes
 says 2 'options begin with two dashes' server -x
 says 2 'options only: now' server now
 says 2 'no API key.*--api-key' server --store memory:
+says 2 'what is to be done. keys create|list|revoke' keys
+says 2 'there is no keys drop' keys drop
+says 2 'keys revoke: which one' keys revoke
+says 2 'one argument too many' keys list all
+says 1 'sqlite:PATH' keys list --store memory:
+says 1 'unable to open\|No such file' keys list --store "sqlite:$dir/none/store"
+says 1 'either --server or --store' verification get --server http://x --store sqlite:x
+says 1 'leave --org out' verification get --server http://x --org acme
+says 1 'http:// or https://' verification get --server ftp://x
+says 1 'connect to 127.0.0.1:1: ' verification get --server http://127.0.0.1:1
 says 2 'printable ASCII' server --api-key 'two words'
 says 2 'cannot read the API keys' server --api-key-file "$dir/none"
 says 2 'a time is written like' server --insecure --grace soon

@@ -14,8 +14,8 @@
 /* More edits than this, or than a third of the word, make another word. */
 #define EDITS_MAX 3
 
-const struct cli_command *const cli_commands[] = {&cli_run, &cli_server, &cli_version, &cli_help,
-                                                  NULL};
+const struct cli_command *const cli_commands[] = {
+    &cli_run, &cli_server, &cli_keys, &cli_verification, &cli_version, &cli_help, NULL};
 
 const struct cli_command *cli_find(const char *name)
 {
@@ -164,7 +164,7 @@ static void print_program_help(FILE *to)
           "Commands:\n",
           to);
     for (size_t i = 0; cli_commands[i]; i++)
-        fprintf(to, "  %-10s %s\n", cli_commands[i]->name, cli_commands[i]->summary);
+        fprintf(to, "  %-12s %s\n", cli_commands[i]->name, cli_commands[i]->summary);
     fputs("\n`dispatch help COMMAND` explains one of them.\n"
           "\n"
           "Exit status: 0 success; 1 failure; 2 the command line is wrong;\n"

@@ -17,6 +17,8 @@ static const struct cli_letter letters[] = {{'v', "value"}, {'f', "flag"}, {0}};
 const struct cli_command cli_server = {
     .name = "server", .usage = "", .summary = "", .options = options, .letters = letters};
 const struct cli_command cli_run = {.name = "run", .usage = "", .summary = ""};
+const struct cli_command cli_keys = {.name = "keys", .usage = "", .summary = ""};
+const struct cli_command cli_verification = {.name = "verification", .usage = "", .summary = ""};
 const struct cli_command cli_version = {.name = "version", .usage = "", .summary = ""};
 const struct cli_command cli_help = {.name = "help", .usage = "", .summary = ""};
 

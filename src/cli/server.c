@@ -132,6 +132,9 @@ static const char details[] =
     "        -d '{\"dispatchId\": \"ID\", \"maxWait\": \"10s\"}'\n"
     "  (with --insecure, the Authorization header is not needed)\n"
     "\n"
+    "  Make a key for an organization, before or while it runs (dispatch help keys):\n"
+    "    dispatch keys create --org acme\n"
+    "\n"
     "Health: GET /healthz answers 200 while the server is alive; GET /readyz answers\n"
     "200 when it takes calls, else 503 and why it does not.\n"
     "\n"
@@ -316,11 +319,11 @@ static int complete(struct settings *s)
     }
     if (s->listen_count == 0)
         s->listen[s->listen_count++] = DEFAULT_LISTEN;
-    if (s->keys.count == 0 && !s->insecure)
+    if (s->keys.count == 0 && !s->insecure && s->store && strcmp(s->store, "memory:") == 0)
         return cli_usage(&cli_server,
-                         "there is no API key for clients to use: give one with --api-key KEY, "
-                         "--api-key-file FILE\nor in DISPATCH_API_KEYS; or, for this machine "
-                         "alone, take requests without one: --insecure");
+                         "there is no API key for clients to use, and memory: keeps none: give one "
+                         "with --api-key KEY, --api-key-file FILE\nor in DISPATCH_API_KEYS; or, "
+                         "for this machine alone, take requests without one: --insecure");
     if (!s->tls_cert != !s->tls_key)
         return cli_usage(&cli_server, "%s is given without %s: TLS needs both",
                          s->tls_cert ? "--tls-cert" : "--tls-key",
@@ -488,6 +491,10 @@ static int run_server(struct settings *s)
         unlink(s->ready_file); /* of an earlier run: nobody is to take it for ours */
     if (s->insecure && s->keys.count)
         log_line(&s->log, LOG_WARN, "API keys are not asked for, as --insecure says so");
+    if (!s->insecure && s->keys.count == 0)
+        log_line(&s->log, LOG_INFO,
+                 "clients need an API key that `dispatch keys create` has made, as none was given",
+                 LOG_STR("store", s->store));
     log_line(&s->log, LOG_INFO, "starting", LOG_STR("version", DISPATCH_VERSION),
              LOG_STR("store", s->store), LOG_NUM("pid", getpid()));
     code = net_loop_create(&r.loop, &err);

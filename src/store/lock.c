@@ -141,7 +141,7 @@ static int open_lock(int *fd, const char *path, struct error *err)
 
     if (asprintf(&name, "%s.lock", path) < 0)
         return error_memory(err);
-    *fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    *fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     free(name);
     if (*fd >= 0)
         return CODE_OK;

@@ -565,7 +565,7 @@ static int real_path(char **real, const char *path, bool make, struct error *err
 
     *real = realpath(path, NULL);
     if (!*real && errno == ENOENT && make) {
-        fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+        fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
         if (fd >= 0)
             close(fd);
         if (fd >= 0 || errno == EEXIST)

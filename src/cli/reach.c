@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * There is one way of asking, HTTP; a store that nobody holds gets a server in this process, which
+ * is asked at its socket as any other would be.
+ */
+#include "cli/reach.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/state_dir.h"
+
+#define TIMEOUT_MS 30000
+#define TEXT_MAX   2048
+
+struct reach {
+    struct net_loop *loop;
+    struct net_client *client;
+    char where[TEXT_MAX]; /* the URL, or the store */
+    struct net_url url;   /* into `where`; unless there is a socket: */
+    char socket[PATH_MAX];
+    const char *api_key, *org;
+    struct server *server; /* of a store that nobody held */
+    struct invoker idle;
+    /* of the request under way */
+    bool done;
+    struct arena *arena;
+    const ProtobufCMessageDescriptor *type;
+    void *response;
+    bool unsent;
+    int code;
+    struct error *err;
+};
+
+/* --- asking ----------------------------------------------------------------------------------- */
+
+static void read_answer(struct reach *r, const struct net_response *answer)
+{
+    r->unsent = answer->unsent;
+    if (answer->failure != NET_OK) {
+        r->code = error_set(r->err, CODE_UNAVAILABLE, "%s", answer->message);
+    } else if (answer->status == 200 && r->type) {
+        r->code = wire_unpack(r->type, answer->body, r->arena, r->response, r->err);
+    } else if (answer->status != 200) {
+        if (!wire_connect_error_parse(answer->body, r->err) || !r->err->code)
+            error_set(r->err, wire_code_from_http(answer->status), "HTTP status %d",
+                      answer->status);
+        r->code = r->err->code;
+    }
+}
+
+static void answered(void *arg, const struct net_response *answer)
+{
+    struct reach *r = arg;
+
+    read_answer(r, answer);
+    r->done = true;
+    net_loop_stop(r->loop);
+}
+
+/* The answer, if `type` is set, goes to `response`. */
+static int send_and_wait(struct reach *r, const char *method, const char *path, struct blob *body,
+                         struct error *err)
+{
+    char target[TEXT_MAX], authorization[KEYS_LENGTH_MAX + 16];
+    struct net_header headers[] = {
+        {slice_str("content-type"), slice_str("application/proto")},
+        {slice_str("dispatch-organization"), slice_str(r->org ? r->org : ORG_DEFAULT)},
+    };
+    struct net_outgoing outgoing = {.host = r->url.host,
+                                    .port = r->url.port,
+                                    .tls = slice_eq_str(r->url.scheme, "https"),
+                                    .method = slice_str(method),
+                                    .headers = headers,
+                                    .header_count = 2,
+                                    .body = body,
+                                    .timeout_ms = TIMEOUT_MS,
+                                    .done = answered,
+                                    .arg = r};
+    int code;
+
+    snprintf(target, sizeof target, "%.*s%s", SLICE_FMT(r->url.path), path);
+    snprintf(authorization, sizeof authorization, "Bearer %s", r->api_key ? r->api_key : "");
+    if (r->socket[0])
+        outgoing.host = slice_str(r->socket);
+    else
+        headers[1] = (struct net_header){slice_str("authorization"), slice_str(authorization)};
+    if (!r->socket[0] && !r->api_key)
+        outgoing.header_count = 1;
+    outgoing.target = slice_str(target);
+    r->done = r->unsent = false;
+    r->code = 0;
+    r->err = err;
+    code = net_client_send(r->client, &outgoing, NULL, err);
+    if (code)
+        return code;
+    while (!r->done)
+        net_loop_run(r->loop);
+    return r->code;
+}
+
+int reach_ask(struct reach *r, const char *method, const void *request,
+              const ProtobufCMessageDescriptor *type, struct arena *arena, void *response,
+              struct error *err)
+{
+    struct blob *body = wire_pack_blob(request);
+    int code;
+
+    if (!body)
+        return error_memory(err);
+    r->type = type;
+    r->arena = arena;
+    r->response = response;
+    code = send_and_wait(r, "POST", method, body, err);
+    blob_unref(body);
+    return code;
+}
+
+/* --- a store ---------------------------------------------------------------------------------- */
+
+/* Runs of calls in a store that was opened for one command wait for a server. */
+static void keep_run(struct invoker *invoker, struct orchestrator_run *run)
+{
+    (void)invoker;
+    (void)run;
+}
+
+static void give_up_run(struct invoker *invoker, struct orchestrator_run *run)
+{
+    (void)invoker;
+    orchestrator_run_gone(run);
+}
+
+static int open_store(struct reach *r, const char *store, struct error *err)
+{
+    struct server_options options = {
+        .loop = r->loop, .store = store, .invoker = &r->idle, .store_inline = true};
+    int code;
+
+    r->idle = (struct invoker){.run = keep_run, .cancel = give_up_run};
+    code = server_create(&r->server, &options, err);
+    if (code)
+        return code;
+    if (!server_control_path(store, r->socket) || strlen(r->socket) > NET_UNIX_PATH_MAX)
+        return error_set(err, CODE_INVALID_ARGUMENT,
+                         "%s: commands need the socket beside the file, whose path has at most %d "
+                         "bytes: use a shorter one, through a symbolic link to the directory for "
+                         "the server, too",
+                         store, NET_UNIX_PATH_MAX);
+    return CODE_OK;
+}
+
+static int reach_store(struct reach *r, const char *store, struct error *err)
+{
+    char socket[PATH_MAX];
+
+    if (strncmp(store, "sqlite:", 7) != 0)
+        return error_set(err, CODE_INVALID_ARGUMENT,
+                         "'%s': a command reaches stores of the kind sqlite:PATH", store);
+    if (server_control_path(store, socket) && strlen(socket) <= NET_UNIX_PATH_MAX) {
+        memcpy(r->socket, socket, sizeof socket);
+        send_and_wait(r, "GET", "/healthz", NULL, err);
+        if (!r->unsent)
+            return CODE_OK;
+    }
+    return open_store(r, store, err);
+}
+
+/* --- opening ---------------------------------------------------------------------------------- */
+
+static int reach_server(struct reach *r, const char *url, struct error *err)
+{
+    int code;
+
+    if (snprintf(r->where, sizeof r->where, "%s", url) >= (int)sizeof r->where / 2)
+        return error_set(err, CODE_INVALID_ARGUMENT, "the URL of the server is too long");
+    code = net_url_parse(slice_str(r->where), &r->url, err);
+    if (code)
+        return code;
+    while (r->url.path.len && ((const char *)r->url.path.data)[r->url.path.len - 1] == '/')
+        r->url.path.len--;
+    if (!slice_eq_str(r->url.scheme, "http") && !slice_eq_str(r->url.scheme, "https"))
+        return error_set(err, CODE_INVALID_ARGUMENT, "%s: a server is at http:// or https://", url);
+    if (r->api_key && strlen(r->api_key) > KEYS_LENGTH_MAX)
+        return error_set(err, CODE_INVALID_ARGUMENT, "the API key is too long");
+    return CODE_OK;
+}
+
+static const char *given(const char *option, const char *variable)
+{
+    const char *value = option ? option : getenv(variable);
+
+    return value && *value ? value : NULL;
+}
+
+static int choose(struct reach *r, const struct reach_options *options, struct error *err)
+{
+    bool by_store = options->store || options->operator_only;
+    const char *server = by_store ? options->server : given(options->server, "DISPATCH_API_URL");
+
+    if (options->server && options->store)
+        return error_set(err, CODE_INVALID_ARGUMENT, "either --server or --store is meant");
+    if (server && options->org)
+        return error_set(err, CODE_INVALID_ARGUMENT,
+                         "the key says which organization is meant: leave --org out");
+    r->org = options->org;
+    r->api_key = given(options->api_key, "DISPATCH_API_KEY");
+    if (server)
+        return reach_server(r, server, err);
+    if (options->store)
+        return reach_store(r, options->store, err);
+    if (state_dir_store(r->where, sizeof r->where, "dispatch.db", err))
+        return err->code;
+    return reach_store(r, r->where, err);
+}
+
+int reach_open(struct reach **out, const struct reach_options *options, struct error *err)
+{
+    struct reach *r = calloc(1, sizeof *r);
+    int code;
+
+    if (!r)
+        return error_memory(err);
+    code = net_loop_create(&r->loop, err);
+    if (!code)
+        code = net_client_create(&r->client, r->loop, NULL, err);
+    if (!code)
+        code = choose(r, options, err);
+    if (code)
+        reach_close(r);
+    else
+        *out = r;
+    return code;
+}
+
+void reach_close(struct reach *r)
+{
+    if (!r)
+        return;
+    net_client_destroy(r->client);
+    server_destroy(r->server);
+    if (r->loop)
+        net_loop_destroy(r->loop);
+    free(r);
+}

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * A connection to an orchestrator, for the commands that ask it something. By a store: whoever
+ * holds its file is asked at the socket beside it; if nobody does, the command opens the store for
+ * itself, and runs nothing of what is in it. Or by the API of a server, with a key.
+ */
+#ifndef CLI_REACH_H
+#define CLI_REACH_H
+
+#include "server/server.h"
+
+struct reach_options {
+    const char *server;  /* http:// or https://; NULL: DISPATCH_API_URL, if that is set */
+    const char *api_key; /* for a server; NULL: DISPATCH_API_KEY */
+    const char *store; /* sqlite:PATH; wins over the environment; NULL: that of `dispatch server` */
+    bool operator_only; /* no server will do: by the store in any case */
+    const char *org;    /* with a store: in whose name; NULL: "default" */
+};
+
+struct reach;
+
+/* CODE_INVALID_ARGUMENT: options that do not go together. */
+int reach_open(struct reach **reach, const struct reach_options *options, struct error *err);
+/* Asks at the path of a method, and waits for the answer: a message of that type in the arena, or
+ * the error that it answered. */
+int reach_ask(struct reach *reach, const char *method, const void *request,
+              const ProtobufCMessageDescriptor *type, struct arena *arena, void *response,
+              struct error *err);
+void reach_close(struct reach *reach); /* NULL is fine */
+
+#endif
