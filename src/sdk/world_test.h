@@ -45,6 +45,7 @@ struct world {
     struct dispatch_registry *registry;
     int endpoints;     /* 1 or 2, which take every run in turns */
     bool fresh;        /* a new endpoint for every run: nothing is kept */
+    uint32_t fresh_of; /* the same for one run in so many, drawn; 0: none */
     bool lose_answers; /* each answer is lost once, and the run made again */
     bool foreign;      /* not this project's orchestrator: no clock, no extensions */
     bool shuffle;      /* whose turn it is, and the order of results, are drawn */
@@ -137,7 +138,7 @@ static struct blob *world_send(struct world *w, const wire_run_request *request)
     struct world_answer answer = {0};
     int turn = (int)(w->runs % (size_t)w->endpoints);
 
-    if (w->fresh)
+    if (w->fresh || (w->fresh_of > 0 && rand_below(&w->rand, w->fresh_of) == 0))
         world_endpoint(w, turn);
     sem_init(&answer.there, 0, 0);
     dispatch_endpoint_handle(w->endpoint[turn], packed->data, packed->len, world_reply, &answer);
