@@ -422,10 +422,13 @@ void disk_destroy(struct world *w)
 
 struct store *disk_open(struct world *w)
 {
-    struct store *faulty, *inner = observed(w);
+    struct store *faulty, *inner;
     struct error err;
     int code;
 
+    if (w->sqlite) /* the power may have failed while nobody was there */
+        sim_disk_state(w->sqlite)->off = false;
+    inner = observed(w);
     if (!inner)
         return NULL;
     code = store_fault_create(&faulty, inner, &w->faults, &err);
