@@ -2,12 +2,12 @@
 /*
  * A request comes in whole; its path names a method; its key is looked at before anything that it
  * says; its headers and body are read; the method is started; and when the orchestrator calls back,
- * at once or in an hour, the answer goes out in the encoding that was asked in.
+ * at once or in an hour, the answer goes out in the protocol and encoding that was asked in.
  *
  * Requests that come before the calls are loaded for the first time wait for that, once it is clear
  * who asks: nobody has to know how long a start takes.
  *
- * Whatever fails on the way is a Connect error: a code, and a message that says what to do.
+ * Whatever fails on the way is an error with a code, and a message that says what to do.
  *
  * A client's timeout ends a Wait. Other methods take no longer than a commit, and a client with a
  * timeout has hung up by itself by then, which is all that an answer could bring about.
@@ -23,6 +23,8 @@
 #define ARENA_FACTOR 16
 /* A message in which each few characters were a path that is not to be shown. */
 #define SHOWN_MAX (16 * ERROR_MESSAGE_MAX)
+/* Of a body that is no message. */
+#define RAW_MAX 128
 
 /* --- answers --------------------------------------------------------------------------------- */
 
@@ -59,53 +61,56 @@ static void answer_text(const struct api *api, struct net_exchange *exchange, in
     buf_free(&body);
 }
 
-static void answer_refusal(struct api *api, struct net_exchange *exchange, const char *request_id,
-                           struct slice peer, const char *path, const struct refusal *refusal)
-{
-    struct net_header headers[3] = {
-        {slice_str("content-type"), slice_str("application/json")},
-        {slice_str("x-request-id"), slice_str(request_id)},
-        refusal->header,
-    };
-    int code = refusal->error.code;
-    int http = refusal->http ? refusal->http : wire_http_from_code(code);
-    struct buf body, shown;
-    struct blob *blob;
+/* Where an answer goes to, and what the log calls it. */
+struct whom {
+    struct net_exchange *exchange;
+    const struct protocol *protocol;
+    struct slice peer;
+    const char *path, *request_id;
+};
 
-    log_line(api->log, LOG_INFO, "request refused", LOG_STR("request", request_id),
-             LOG_SLICE("peer", peer), LOG_STR("path", path), LOG_NUM("status", http),
+static void answer_refusal(struct api *api, const struct whom *whom, const struct refusal *refusal)
+{
+    int code = refusal->error.code;
+    struct refusal shown = *refusal;
+    struct buf text;
+
+    log_line(api->log, LOG_INFO, "request refused", LOG_STR("request", whom->request_id),
+             LOG_SLICE("peer", whom->peer), LOG_STR("path", whom->path),
              LOG_STR("code", code_name(code)), LOG_STR("error", refusal->error.message));
-    /* Room for a message in which each byte is escaped. */
-    buf_init(&body, 6 * SHOWN_MAX + 256);
-    buf_init(&shown, SHOWN_MAX);
-    append_discreetly(api, &shown, refusal->error.message);
-    wire_connect_error(code, buf_cstr(&shown), &body);
-    buf_free(&shown);
-    blob = blob_copy(buf_slice(&body));
-    net_answer(exchange, http, headers, refusal->header.name.data ? 3 : 2, blob);
-    blob_unref(blob);
-    buf_free(&body);
+    buf_init(&text, SHOWN_MAX);
+    append_discreetly(api, &text, refusal->error.message);
+    error_set(&shown.error, code, "%s", buf_cstr(&text));
+    buf_free(&text);
+    whom->protocol->refuse(whom->exchange, whom->request_id, &shown);
+}
+
+static struct whom whom_of(const struct rpc *rpc)
+{
+    return (struct whom){rpc->exchange, rpc->head.protocol, rpc->peer, rpc->method->path,
+                         rpc->request_id};
+}
+
+static void answer_error(struct rpc *rpc, const struct refusal *refusal)
+{
+    struct whom whom = whom_of(rpc);
+
+    answer_refusal(rpc->api, &whom, refusal);
 }
 
 static void answer_message(struct rpc *rpc, const void *message)
 {
-    const struct net_header headers[] = {
-        {slice_str("content-type"), slice_str(connect_content_type(rpc->head.codec))},
-        {slice_str("x-request-id"), slice_str(rpc->request_id)},
-    };
-    struct blob *body = connect_pack(rpc->head.codec, message);
+    struct blob *bytes = codec_pack(rpc->head.codec, message);
     struct refusal refusal = {0};
 
-    if (!body) {
+    if (bytes && rpc->head.protocol->answer(rpc->exchange, &rpc->head, rpc->request_id, bytes)) {
+        log_line(rpc->api->log, LOG_DEBUG, "request answered", LOG_STR("request", rpc->request_id),
+                 LOG_STR("path", rpc->method->path));
+    } else {
         error_memory(&refusal.error);
-        answer_refusal(rpc->api, rpc->exchange, rpc->request_id, rpc->peer, rpc->method->path,
-                       &refusal);
-        return;
+        answer_error(rpc, &refusal);
     }
-    log_line(rpc->api->log, LOG_DEBUG, "request answered", LOG_STR("request", rpc->request_id),
-             LOG_STR("path", rpc->method->path));
-    net_answer(rpc->exchange, 200, headers, 2, body);
-    blob_unref(body);
+    blob_unref(bytes);
 }
 
 /* --- one request to a method ----------------------------------------------------------------- */
@@ -117,8 +122,7 @@ void rpc_end(struct rpc *rpc, const struct error *error, const void *message)
     if (rpc->exchange && error) {
         struct refusal refusal = {.error = *error};
 
-        answer_refusal(rpc->api, rpc->exchange, rpc->request_id, rpc->peer, rpc->method->path,
-                       &refusal);
+        answer_error(rpc, &refusal);
     } else if (rpc->exchange) {
         answer_message(rpc, message);
     }
@@ -220,7 +224,7 @@ static bool authenticate(struct rpc *rpc, const struct net_request *request,
         return take_organization(rpc, request, refusal);
     if (!api->keys)
         return true;
-    if (value.len > 7 && connect_same(slice(p, 7), "bearer "))
+    if (value.len > 7 && codec_same(slice(p, 7), "bearer "))
         org = owner_of(api, slice(p + 7, value.len - 7));
     if (org) {
         memcpy(rpc->org, org, strlen(org) + 1);
@@ -260,18 +264,39 @@ static void start_method(struct rpc *rpc, const void *message)
     api->changed(api->arg);
 }
 
+/* The message in the body, or the bytes themselves, as the method takes them. */
+static int read_message(struct rpc *rpc, const struct net_request *request, struct arena *arena,
+                        struct slice *bytes, void *message, struct error *err)
+{
+    const struct method *method = rpc->method;
+    struct buf plain;
+    int code;
+
+    buf_init(&plain, rpc->api->body_max);
+    code = rpc->head.protocol->read_body(request, &rpc->head, &plain, bytes, err);
+    if (code == CODE_OK && method->request)
+        code = codec_unpack(rpc->head.codec, method->request, *bytes, arena, message, err);
+    else if (code == CODE_OK && bytes->len <= RAW_MAX)
+        bytes->data = arena_dup(arena, *bytes);
+    else if (code == CODE_OK)
+        code = error_set(err, CODE_INVALID_ARGUMENT, "the body has %zu bytes: an id has at most %d",
+                         bytes->len, RAW_MAX);
+    buf_free(&plain);
+    return code == CODE_OK && !method->request && !bytes->data ? error_memory(err) : code;
+}
+
 /* Reads the body, and starts the method; or says in *refusal why not. */
 static bool rpc_go_on(struct rpc *rpc, const struct net_request *request, struct refusal *refusal)
 {
     struct api *api = rpc->api;
     struct arena arena;
-    void *message;
+    struct slice bytes;
+    void *message = &bytes;
     bool good;
 
     arena_init(&arena, ARENA_FACTOR * api->body_max);
     good = (!rpc->unknown || authenticate(rpc, request, refusal)) &&
-           connect_read_body(request, &rpc->head, api->body_max, rpc->method->request, &arena,
-                             &message, &refusal->error) == CODE_OK &&
+           read_message(rpc, request, &arena, &bytes, &message, &refusal->error) == CODE_OK &&
            serving(api, refusal);
     if (good)
         start_method(rpc, message);
@@ -318,7 +343,7 @@ static void release_first(struct api *api)
     if (rpc_go_on(rpc, request, &refusal))
         return;
     net_exchange_set(rpc->exchange, NULL);
-    answer_refusal(api, rpc->exchange, rpc->request_id, rpc->peer, rpc->method->path, &refusal);
+    answer_error(rpc, &refusal);
     free(rpc);
 }
 
@@ -378,7 +403,7 @@ static bool rpc_start(struct rpc *rpc, const struct net_request *request, struct
             "socket beside its store");
         return false;
     }
-    if (!connect_read_head(request, &rpc->head, refusal))
+    if (!rpc->head.protocol->read_head(request, &rpc->head, refusal))
         return false;
     return (api->opening && rpc_hold(rpc, request)) || rpc_go_on(rpc, request, refusal);
 }
@@ -387,7 +412,9 @@ static void handle_method(struct api *api, const struct method *method,
                           struct net_exchange *exchange, const struct net_request *request,
                           bool control)
 {
+    const struct protocol *protocol = method->request ? protocol_of(request) : &protocol_raw;
     char request_id[API_REQUEST_ID_MAX + 1];
+    struct whom whom = {exchange, protocol, request->peer, method->path, request_id};
     struct refusal refusal = {0};
     struct rpc *rpc = NULL;
 
@@ -409,6 +436,7 @@ static void handle_method(struct api *api, const struct method *method,
     rpc->method = method;
     rpc->exchange = exchange;
     rpc->peer = request->peer;
+    rpc->head.protocol = protocol;
     rpc->idempotency_key =
         net_header_get(request->headers, request->header_count, "idempotency-key");
     rpc->control = control;
@@ -417,19 +445,40 @@ static void handle_method(struct api *api, const struct method *method,
         return;
     free(rpc);
 refused:
-    answer_refusal(api, exchange, request_id, request->peer, method->path, &refusal);
+    answer_refusal(api, &whom, &refusal);
 }
 
 /* --- the rest -------------------------------------------------------------------------------- */
 
-static void handle_health(struct api *api, struct net_exchange *exchange,
-                          const struct net_request *request, bool ready)
+/* True if the method is GET or HEAD; else that has been answered. */
+static bool is_get(struct net_exchange *exchange, const struct net_request *request)
 {
     const struct net_header allow = {slice_str("allow"), slice_str("GET, HEAD")};
 
-    if (!slice_eq_str(request->method, "GET") && !slice_eq_str(request->method, "HEAD"))
-        net_answer(exchange, 405, &allow, 1, NULL);
-    else if (!ready)
+    if (slice_eq_str(request->method, "GET") || slice_eq_str(request->method, "HEAD"))
+        return true;
+    net_answer(exchange, 405, &allow, 1, NULL);
+    return false;
+}
+
+static void handle_descriptor(struct net_exchange *exchange, const struct net_request *request)
+{
+    const struct net_header type = {slice_str("content-type"), slice_str("application/x-protobuf")};
+    struct blob *body;
+
+    if (!is_get(exchange, request))
+        return;
+    body = blob_copy(wire_descriptor_set());
+    net_answer(exchange, body ? 200 : 503, &type, 1, body);
+    blob_unref(body);
+}
+
+static void handle_health(struct api *api, struct net_exchange *exchange,
+                          const struct net_request *request, bool ready)
+{
+    if (!is_get(exchange, request))
+        return;
+    if (!ready)
         answer_text(api, exchange, 200, "alive");
     else if (api->draining || !api->orchestrator)
         answer_text(api, exchange, 503, "stopping");
@@ -492,16 +541,17 @@ refused:
 static void handle_unknown(struct api *api, struct net_exchange *exchange,
                            const struct net_request *request, struct slice path)
 {
-    char request_id[API_REQUEST_ID_MAX + 1];
-    struct refusal refusal = {.http = 404};
-    char shown[128];
+    char request_id[API_REQUEST_ID_MAX + 1], shown[128];
+    struct whom whom = {exchange, protocol_of(request), request->peer, shown, request_id};
+    struct refusal refusal = {0};
+    bool connect = whom.protocol == &protocol_connect;
 
     make_request_id(api, request, request_id);
     snprintf(shown, sizeof shown, "%.*s", SLICE_FMT(path));
-    error_set(&refusal.error, CODE_NOT_FOUND,
+    error_set(&refusal.error, connect ? CODE_NOT_FOUND : CODE_UNIMPLEMENTED,
               "there is nothing at %s: calls are dispatched by POST %s", shown,
               api_methods[0].path);
-    answer_refusal(api, exchange, request_id, request->peer, shown, &refusal);
+    answer_refusal(api, &whom, &refusal);
 }
 
 static void handle(struct api *api, struct net_exchange *exchange,
@@ -522,6 +572,8 @@ static void handle(struct api *api, struct net_exchange *exchange,
         handle_session(api, exchange, request, slice((const char *)path.data + 10, path.len - 10));
     else if (slice_eq_str(path, "/healthz") || slice_eq_str(path, "/readyz"))
         handle_health(api, exchange, request, slice_eq_str(path, "/readyz"));
+    else if (slice_eq_str(path, "/descriptor.pb"))
+        handle_descriptor(exchange, request);
     else
         handle_unknown(api, exchange, request, path);
 }
@@ -534,4 +586,12 @@ void api_handle(void *arg, struct net_exchange *exchange, const struct net_reque
 void api_handle_control(void *arg, struct net_exchange *exchange, const struct net_request *request)
 {
     handle(arg, exchange, request, true);
+}
+
+void api_refused(void *arg, struct slice peer, int status, const char *reason)
+{
+    struct api *api = arg;
+
+    log_line(api->log, LOG_INFO, "request refused", LOG_SLICE("peer", peer),
+             LOG_NUM("status", status), LOG_STR("error", reason));
 }

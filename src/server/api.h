@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The API over HTTP: which request is for what, who may ask, and the answers. Methods (calls.c) are
- * functions of the orchestrator; everything else here is HTTP and Connect.
+ * functions of the orchestrator, and each is spoken in every protocol (protocol.h).
  *
  *   POST /dispatch.sdk.v1.DispatchService/Dispatch
+ *   POST /dispatch.sdk.v1.DispatchService/Wait
  *   POST /dispatch.v1.CallService/Call
  *   POST /dispatch.v1.CallService/Get
  *   POST /dispatch.v1.CallService/Wait
@@ -16,6 +17,7 @@
  *   GET, POST, DELETE /sessions/SESSION    sessions.h
  *   GET  /healthz    200 as long as the loop turns
  *   GET  /readyz     200 when calls are taken; else 503 and why not
+ *   GET  /descriptor.pb   the services as a FileDescriptorSet
  */
 #ifndef SERVER_API_H
 #define SERVER_API_H
@@ -25,10 +27,10 @@
 #include "base/rand.h"
 #include "net/net.h"
 #include "orchestrator/orchestrator.h"
-#include "server/connect.h"
 #include "server/credentials.h"
 #include "server/keys.h"
 #include "server/pending.h"
+#include "server/protocol.h"
 #include "server/sessions.h"
 
 #define API_REQUEST_ID_MAX 64
@@ -64,13 +66,14 @@ void api_release(struct api *api);
 /* Every exchange is gone. */
 void api_finish(struct api *api);
 
-/* The two callbacks of a net server whose `arg` is the api. */
+/* The callbacks of a net server whose `arg` is the api. */
 void api_handle(void *arg, struct net_exchange *exchange, const struct net_request *request);
 /* The same of a net server that only the operator reaches: nobody is asked for a key, and the
  * header Dispatch-Organization says whose calls are meant; without it, "default". */
 void api_handle_control(void *arg, struct net_exchange *exchange,
                         const struct net_request *request);
 void api_gone(void *arg, struct net_exchange *exchange);
+void api_refused(void *arg, struct slice peer, int status, const char *reason);
 
 /* --- between api.c and calls.c -------------------------------------------------------------- */
 
@@ -78,7 +81,7 @@ struct rpc;
 
 struct method {
     const char *path;
-    const ProtobufCMessageDescriptor *request;
+    const ProtobufCMessageDescriptor *request; /* NULL: a body of bytes; the message is a slice */
     /* Hands the message to the orchestrator, and sees to it that rpc_end is called once, at once or
      * later, unless rpc_give_up returned true. */
     void (*start)(struct rpc *rpc, const void *message);
@@ -107,7 +110,7 @@ struct rpc {
     bool control;                 /* it came from the operator */
     bool unknown;                 /* who asks is to be found out when the keys are loaded */
     struct slice idempotency_key; /* data NULL: none; read it in `start` only */
-    struct connect_head head;
+    struct rpc_head head;
     const struct net_request *held; /* the request, while it waits for the calls to be loaded */
     struct list link;               /* then: in api->held */
     int64_t held_until;

@@ -426,7 +426,7 @@ static void test_routing(void **state)
         {"PUT", PATH_WAIT, NULL, 405, "POST"},
         {"POST", "/healthz", NULL, 405, "GET, HEAD"},
         {"POST", PATH_DISPATCH, "text/plain", 415, "application/proto, application/json"},
-        {"POST", PATH_DISPATCH, "application/grpc", 415, "application/proto, application/json"},
+        {"POST", PATH_DISPATCH, "application/grpc", 505, ""},
         {"POST", PATH_DISPATCH, "application/json; charset=utf-8", 200, ""},
         {"GET", "/healthz", NULL, 200, ""},
         {"HEAD", "/healthz", NULL, 200, ""},

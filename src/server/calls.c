@@ -46,23 +46,27 @@ static void start_get(struct rpc *rpc, const void *message)
                      got, rpc);
 }
 
-/* Wait and Call end alike: their responses are of the same shape. */
+/* They end alike: the responses of Wait and Call are of the same shape, and that to the raw id is
+ * the result in them. */
 static void waited(void *arg, const struct error *error, const Dispatch__V1__CallInfo *info)
 {
     Dispatch__V1__WaitResponse wait = DISPATCH__V1__WAIT_RESPONSE__INIT;
     Dispatch__V1__CallResponse call = DISPATCH__V1__CALL_RESPONSE__INIT;
+    wire_call_result none = DISPATCH__SDK__V1__CALL_RESULT__INIT;
     struct rpc *rpc = arg;
     struct error late;
 
     rpc->wait = NULL;
     if (!error && rpc->timeout_first && info->state != DISPATCH__V1__STATE__STATE_DONE) {
         error_set(&late, CODE_DEADLINE_EXCEEDED,
-                  "call %s was not done within the %lld ms of Connect-Timeout-Ms",
-                  info->dispatch_id, (long long)(rpc->head.timeout_ns / NS_PER_MS));
+                  "call %s was not done within the request's timeout of %lld ms", info->dispatch_id,
+                  (long long)(rpc->head.timeout_ns / NS_PER_MS));
         error = &late;
     }
     wait.call = call.call = (Dispatch__V1__CallInfo *)(uintptr_t)info;
-    if (rpc->method->request == &dispatch__v1__call_request__descriptor)
+    if (!rpc->method->request)
+        rpc_end(rpc, error, error || !info->result ? &none : info->result);
+    else if (rpc->method->request == &dispatch__v1__call_request__descriptor)
         rpc_end(rpc, error, &call);
     else
         rpc_end(rpc, error, &wait);
@@ -87,18 +91,32 @@ static bool read_max_wait(struct rpc *rpc, const wire_duration *max_wait, int64_
     return true;
 }
 
-static void start_wait(struct rpc *rpc, const void *message)
+static void wait_for(struct rpc *rpc, struct slice id, const wire_duration *max_wait)
 {
-    const Dispatch__V1__WaitRequest *request = message;
     struct orchestrator_wait *wait;
     int64_t max_wait_ns;
 
-    if (!read_max_wait(rpc, request->max_wait, &max_wait_ns))
+    if (!read_max_wait(rpc, max_wait, &max_wait_ns))
         return;
-    wait = orchestrator_wait(rpc->api->orchestrator, slice_str(rpc->org),
-                             slice_str(request->dispatch_id), max_wait_ns, waited, rpc);
+    wait = orchestrator_wait(rpc->api->orchestrator, slice_str(rpc->org), id, max_wait_ns, waited,
+                             rpc);
     if (!rpc->over)
         rpc->wait = wait;
+}
+
+static void start_wait(struct rpc *rpc, const void *message)
+{
+    const Dispatch__V1__WaitRequest *request = message;
+
+    wait_for(rpc, slice_str(request->dispatch_id), request->max_wait);
+}
+
+/* As the original's test service has it: the id itself is the body, the result itself the answer.*/
+static void start_raw_wait(struct rpc *rpc, const void *message)
+{
+    const struct slice *id = message;
+
+    wait_for(rpc, *id, NULL);
 }
 
 static void start_call(struct rpc *rpc, const void *message)
@@ -186,6 +204,7 @@ static void start_retry(struct rpc *rpc, const void *message)
 const struct method api_methods[] = {
     {"/dispatch.sdk.v1.DispatchService/Dispatch", &dispatch__sdk__v1__dispatch_request__descriptor,
      start_dispatch, false},
+    {"/dispatch.sdk.v1.DispatchService/Wait", NULL, start_raw_wait, false},
     {"/dispatch.v1.CallService/Call", &dispatch__v1__call_request__descriptor, start_call, false},
     {"/dispatch.v1.CallService/Get", &dispatch__v1__get_request__descriptor, start_get, false},
     {"/dispatch.v1.CallService/Cancel", &dispatch__v1__cancel_request__descriptor, start_cancel,

@@ -3,13 +3,12 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
-#include <zlib.h>
 
 #include <cmocka.h>
 
-#include "server/connect.h"
+#include "server/protocol.h"
 
-static bool read_head(const char *name, const char *value, struct connect_head *head,
+static bool read_head(const char *name, const char *value, struct rpc_head *head,
                       struct refusal *refusal)
 {
     const struct net_header headers[] = {
@@ -20,7 +19,7 @@ static bool read_head(const char *name, const char *value, struct connect_head *
     struct net_request request = {.headers = headers + is_type, .header_count = 2 - is_type};
 
     *refusal = (struct refusal){0};
-    return connect_read_head(&request, head, refusal);
+    return protocol_connect.read_head(&request, head, refusal);
 }
 
 static void test_types(void **state)
@@ -29,7 +28,7 @@ static void test_types(void **state)
                                        "Application/JSON;charset=UTF-8", "application/json ; "};
     static const char *const bad[] = {"", "text/plain", "application/proto; x=y",
                                       "application/json; charset=latin1", "application/jsonx"};
-    struct connect_head head;
+    struct rpc_head head;
     struct refusal refusal;
 
     (void)state;
@@ -49,7 +48,7 @@ static void test_types(void **state)
 static void test_headers(void **state)
 {
     static const char *const bad_timeouts[] = {"", "-1", "1s", " 5", "12345678901"};
-    struct connect_head head;
+    struct rpc_head head;
     struct refusal refusal;
 
     (void)state;
@@ -76,64 +75,95 @@ static void test_headers(void **state)
     assert_non_null(strstr(refusal.error.message, "gzip, identity"));
 }
 
-static size_t gzip(const void *data, size_t len, uint8_t *out, size_t cap)
+static int read_gzip(const void *body, size_t len, size_t max, struct buf *plain, struct error *err)
 {
-    z_stream z = {0};
-    size_t size;
-
-    assert_int_equal(deflateInit2(&z, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
-    z.next_in = (Bytef *)(uintptr_t)data;
-    z.avail_in = (uInt)len;
-    z.next_out = out;
-    z.avail_out = (uInt)cap;
-    assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
-    size = cap - z.avail_out;
-    deflateEnd(&z);
-    return size;
-}
-
-static int read_gzip(const void *body, size_t len, size_t max, char id[64], struct error *err)
-{
-    const struct connect_head head = {.codec = CODEC_PROTO, .gzip = true};
+    const struct rpc_head head = {.codec = CODEC_PROTO, .gzip = true};
     struct net_request request = {.body = slice(body, len)};
-    Dispatch__V1__GetRequest *message;
-    struct arena arena;
-    int code;
+    struct slice message;
 
-    arena_init(&arena, 1 << 20);
-    code = connect_read_body(&request, &head, max, &dispatch__v1__get_request__descriptor, &arena,
-                             &message, err);
-    if (code == CODE_OK) {
-        memcpy(id, message->dispatch_id, strlen(message->dispatch_id) + 1);
-    }
-    arena_reset(&arena);
-    return code;
+    buf_init(plain, max);
+    return protocol_connect.read_body(&request, &head, plain, &message, err);
 }
 
 static void test_gzip(void **state)
 {
-    static uint8_t plain[2 + 60000], packed[4096];
-    char id[64] = "untouched";
+    static uint8_t plain[60000];
+    struct blob *zipped = codec_gzip(slice(plain, sizeof plain));
     struct error err;
-    size_t len;
+    struct buf out;
 
     (void)state;
-    len = gzip("\x0a\x03"
-               "abc",
-               5, packed, sizeof packed);
-    assert_int_equal(read_gzip(packed, len, 5, id, &err), CODE_OK);
-    assert_string_equal(id, "abc");
-    assert_int_equal(read_gzip(packed, len - 1, 100, id, &err), CODE_INVALID_ARGUMENT);
-    packed[len] = 0;
-    assert_int_equal(read_gzip(packed, len + 1, 100, id, &err), CODE_INVALID_ARGUMENT);
-    assert_int_equal(read_gzip("plain", 5, 100, id, &err), CODE_INVALID_ARGUMENT);
-    assert_int_equal(read_gzip(NULL, 0, 100, id, &err), CODE_OK);
-    assert_string_equal(id, "");
-
+    assert_non_null(zipped);
+    assert_true(zipped->len < 1000);
+    assert_int_equal(read_gzip(zipped->data, zipped->len, sizeof plain, &out, &err), CODE_OK);
+    assert_int_equal(out.len, sizeof plain);
+    assert_memory_equal(out.data, plain, sizeof plain);
+    buf_free(&out);
+    assert_int_equal(read_gzip(zipped->data, zipped->len - 1, 2 * sizeof plain, &out, &err),
+                     CODE_INVALID_ARGUMENT);
+    buf_free(&out);
+    assert_int_equal(read_gzip("plain", 5, 100, &out, &err), CODE_INVALID_ARGUMENT);
+    buf_free(&out);
+    assert_int_equal(read_gzip(NULL, 0, 100, &out, &err), CODE_OK);
+    assert_int_equal(out.len, 0);
     /* Much comes out of little: stopped at the limit. */
-    len = gzip(plain, sizeof plain, packed, sizeof packed);
-    assert_true(len < 1000);
-    assert_int_equal(read_gzip(packed, len, 10000, id, &err), CODE_RESOURCE_EXHAUSTED);
+    assert_int_equal(read_gzip(zipped->data, zipped->len, sizeof plain - 1, &out, &err),
+                     CODE_RESOURCE_EXHAUSTED);
+    assert_true(out.len <= sizeof plain - 1);
+    buf_free(&out);
+    blob_unref(zipped);
+}
+
+static void test_trailing_bytes(void **state)
+{
+    static uint8_t plain[2000];
+    struct blob *zipped = codec_gzip(slice(plain, sizeof plain));
+    struct buf twice, out;
+    struct error err;
+
+    (void)state;
+    buf_init(&twice, 4000);
+    buf_append_slice(&twice, blob_slice(zipped));
+    buf_append_slice(&twice, blob_slice(zipped));
+    assert_int_equal(read_gzip(twice.data, twice.len, 10000, &out, &err), CODE_INVALID_ARGUMENT);
+    assert_non_null(strstr(err.message, "behind the end"));
+    buf_free(&out);
+    buf_free(&twice);
+    blob_unref(zipped);
+}
+
+/* What would gain nothing, or hold up others, goes as it is. */
+static void test_what_is_compressed(void **state)
+{
+    struct blob *large = blob_new(((size_t)1 << 20) + 1), *noise = blob_new(5000);
+    uint32_t seed = 1;
+
+    (void)state;
+    memset(large->data, 'a', large->len);
+    assert_null(codec_gzip(slice(large->data, 1023)));
+    assert_null(codec_gzip(blob_slice(large)));
+    for (size_t i = 0; i < noise->len; i++) {
+        seed = seed * 1664525 + 1013904223;
+        noise->data[i] = (uint8_t)(seed >> 24);
+    }
+    assert_null(codec_gzip(blob_slice(noise)));
+    blob_unref(large);
+    blob_unref(noise);
+}
+
+static void test_accept_encoding(void **state)
+{
+    static const char *const yes[] = {"gzip", "gzip, deflate, br, zstd", "br,GZIP ;q=0.5",
+                                      "identity , gzip"};
+    static const char *const no[] = {
+        "", "br", "gzip;q=0", "x-gzip", "gzipped", "gzip; q=0.00, br", ",,;"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof yes / sizeof *yes; i++)
+        assert_true(codec_accepts_gzip(slice_str(yes[i])));
+    for (size_t i = 0; i < sizeof no / sizeof *no; i++)
+        assert_false(codec_accepts_gzip(slice_str(no[i])));
+    assert_false(codec_accepts_gzip((struct slice){0}));
 }
 
 int main(void)
@@ -142,6 +172,9 @@ int main(void)
         cmocka_unit_test(test_types),
         cmocka_unit_test(test_headers),
         cmocka_unit_test(test_gzip),
+        cmocka_unit_test(test_trailing_bytes),
+        cmocka_unit_test(test_what_is_compressed),
+        cmocka_unit_test(test_accept_encoding),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -235,6 +235,29 @@ void harness_finish(struct harness *h)
 
 /* --- asking ---------------------------------------------------------------------------------- */
 
+static void keep_all(const struct net_response *response, struct reply *reply)
+{
+    const struct {
+        const char *name;
+        char *to;
+        size_t size;
+    } rows[] = {
+        {"content-type", reply->type, sizeof reply->type},
+        {"x-request-id", reply->request_id, sizeof reply->request_id},
+        {"allow", reply->header, sizeof reply->header},
+        {"accept-post", reply->header, sizeof reply->header},
+        {"www-authenticate", reply->header, sizeof reply->header},
+        {"content-encoding", reply->encoding, sizeof reply->encoding},
+        {"grpc-status", reply->grpc_status, sizeof reply->grpc_status},
+        {"grpc-message", reply->grpc_message, sizeof reply->grpc_message},
+        {"grpc-encoding", reply->grpc_encoding, sizeof reply->grpc_encoding},
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        keep_header(response->headers, response->header_count, rows[i].name, rows[i].to,
+                    rows[i].size);
+}
+
 static void replied(void *arg, const struct net_response *response)
 {
     struct reply *reply = arg;
@@ -245,16 +268,7 @@ static void replied(void *arg, const struct net_response *response)
     if (response->failure != NET_OK)
         return;
     reply->status = response->status;
-    keep_header(response->headers, response->header_count, "content-type", reply->type,
-                sizeof reply->type);
-    keep_header(response->headers, response->header_count, "x-request-id", reply->request_id,
-                sizeof reply->request_id);
-    keep_header(response->headers, response->header_count, "allow", reply->header,
-                sizeof reply->header);
-    keep_header(response->headers, response->header_count, "accept-post", reply->header,
-                sizeof reply->header);
-    keep_header(response->headers, response->header_count, "www-authenticate", reply->header,
-                sizeof reply->header);
+    keep_all(response, reply);
     reply->body = arena_dup(&reply->h->arena, response->body);
     reply->len = response->body.len;
     assert_non_null(reply->body);
@@ -262,10 +276,11 @@ static void replied(void *arg, const struct net_response *response)
 
 struct net_call *harness_send(struct harness *h, const struct ask *ask, struct reply *reply)
 {
-    struct net_header headers[3] = {
+    struct net_header headers[6] = {
         {slice_str("content-type"), slice_str(ask->type ? ask->type : "application/json")}};
     struct net_outgoing outgoing = {.host = slice_str("127.0.0.1"),
                                     .port = h->port,
+                                    .http2 = ask->http2,
                                     .target = slice_str(ask->path),
                                     .method = slice_str(ask->method ? ask->method : "POST"),
                                     .headers = headers,
@@ -288,6 +303,8 @@ struct net_call *harness_send(struct harness *h, const struct ask *ask, struct r
     }
     if (ask->extra.name.data)
         headers[outgoing.header_count++] = ask->extra;
+    for (size_t i = 0; i < sizeof ask->more / sizeof *ask->more && ask->more[i].name.data; i++)
+        headers[outgoing.header_count++] = ask->more[i];
     if (net_client_send(h->client, &outgoing, &call, &err))
         fail_msg("%s", err.message);
     blob_unref(outgoing.body);

@@ -41,6 +41,8 @@ struct ask {
     const char *type; /* NULL: application/json */
     struct slice body;
     struct net_header extra; /* name.data NULL: none */
+    struct net_header more[3];
+    bool http2;
 };
 
 struct reply {
@@ -48,8 +50,11 @@ struct reply {
     bool done;
     enum net_failure failure;
     int status;
-    char type[64], request_id[80], header[128]; /* header: Allow, Accept-Post or WWW-Authenticate */
-    char *body;                                 /* in the harness's arena, with a NUL behind it */
+    char type[64], request_id[80];
+    char header[256]; /* Allow, Accept-Post or WWW-Authenticate */
+    char encoding[16];
+    char grpc_status[8], grpc_message[512], grpc_encoding[16];
+    char *body; /* in the harness's arena, with a NUL behind it */
     size_t len;
 };
 

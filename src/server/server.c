@@ -299,6 +299,7 @@ static int listen_on(struct server *s, const char *address, struct error *err)
         .tls_key_file = s->options.tls_key_file,
         .handle = api_handle,
         .gone = api_gone,
+        .refused = api_refused,
         .arg = &s->api,
     };
     bool tls = options.tls_cert_file, v6;
@@ -351,6 +352,7 @@ static void listen_for_control(struct server *s)
     struct net_server_options options = {.host = path,
                                          .max_body = SERVER_BODY_MAX,
                                          .handle = api_handle_control,
+                                         .refused = api_refused,
                                          .gone = api_gone,
                                          .arg = &s->api};
     struct error err;

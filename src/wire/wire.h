@@ -156,4 +156,27 @@ bool wire_connect_error_parse(struct slice body, struct error *err);
 enum status wire_status_from_code(int code);
 enum status wire_status_from_http(int http_status);
 
+/* --- gRPC ------------------------------------------------------------------------------------ */
+
+enum { WIRE_GRPC_PREFIX = 5, WIRE_GRPC_COMPRESSED = 1, WIRE_GRPC_TRAILERS = 0x80 };
+
+struct wire_grpc_frame {
+    uint8_t flags; /* 0 or WIRE_GRPC_COMPRESSED */
+    struct slice message;
+};
+
+/* Takes the next message, a view, off the front of the body. CODE_INVALID_ARGUMENT: it is cut short
+ * or has flags that are none. */
+int wire_grpc_take(struct slice *body, struct wire_grpc_frame *frame, struct error *err);
+void wire_grpc_put_prefix(struct buf *out, uint8_t flags, uint32_t len);
+/* As grpc-message has it: percent-encoded but for printable ASCII. */
+void wire_grpc_put_text(struct buf *out, const char *text);
+/* "20S": at most 8 digits and a unit; saturating. False: it is something else. */
+bool wire_grpc_timeout(struct slice text, int64_t *ns);
+
+/* --- the contract ---------------------------------------------------------------------------- */
+
+/* All of proto/ as a google.protobuf.FileDescriptorSet; static. */
+struct slice wire_descriptor_set(void);
+
 #endif

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A Connect request from strangers (server/connect.h): lines "name: value" up to an empty one are
- * its headers, the rest is its body, read as a DispatchRequest. What is refused has a code and a
- * text; a compressed body gives no more than its maximum.
+ * A request to a method from strangers (server/protocol.h): lines "name: value" up to an empty one
+ * are its headers, of which the content type chooses the protocol; the rest is its body, read as a
+ * DispatchRequest. What is refused has a code and a text; a compressed body gives no more than its
+ * maximum.
  */
 #include "fuzz.h"
-#include "server/connect.h"
+#include "server/protocol.h"
 
 #define ARENA_MAX ((size_t)16 << 20)
 #define BODY_MAX  ((size_t)64 << 10)
@@ -35,29 +36,42 @@ static size_t take_headers(struct slice *input, struct net_header *headers)
     return count;
 }
 
+static void read_body(const struct net_request *request, const struct rpc_head *head)
+{
+    wire_dispatch_request *message;
+    struct slice bytes;
+    struct arena arena;
+    struct buf plain;
+    struct error err;
+    int code;
+
+    arena_init(&arena, ARENA_MAX);
+    buf_init(&plain, BODY_MAX);
+    code = head->protocol->read_body(request, head, &plain, &bytes, &err);
+    require(plain.len <= BODY_MAX);
+    if (code == CODE_OK)
+        code = codec_unpack(head->codec, &dispatch__sdk__v1__dispatch_request__descriptor, bytes,
+                            &arena, &message, &err);
+    if (code)
+        require(err.code == code && err.message[0]);
+    buf_free(&plain);
+    arena_reset(&arena);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct net_header headers[HEADERS_MAX];
     struct slice input = slice(data, size);
-    struct net_request request = {.headers = headers};
+    struct net_request request = {.headers = headers, .http2 = true};
     struct refusal refusal = {0};
-    struct connect_head head;
-    wire_dispatch_request *message;
-    struct arena arena;
-    int code;
+    struct rpc_head head = {0};
 
     request.header_count = take_headers(&input, headers);
     request.body = input;
-    if (!connect_read_head(&request, &head, &refusal)) {
+    head.protocol = protocol_of(&request);
+    if (head.protocol->read_head(&request, &head, &refusal))
+        read_body(&request, &head);
+    else
         require(refusal.error.code && refusal.error.message[0]);
-        return 0;
-    }
-    arena_init(&arena, ARENA_MAX);
-    code = connect_read_body(&request, &head, BODY_MAX,
-                             &dispatch__sdk__v1__dispatch_request__descriptor, &arena, &message,
-                             &refusal.error);
-    if (code)
-        require(refusal.error.code == code && refusal.error.message[0]);
-    arena_reset(&arena);
     return 0;
 }
