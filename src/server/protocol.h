@@ -48,7 +48,7 @@ extern const struct protocol protocol_raw;
 /* By the content type; what is none of the others is Connect's to refuse. */
 const struct protocol *protocol_of(const struct net_request *request);
 
-/* connect_read_head and its like have these in common. */
+/* The first header of that (lower-case) name; data NULL: none. */
 struct slice protocol_header(const struct net_request *request, const char *name);
 
 #endif
