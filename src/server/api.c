@@ -517,6 +517,7 @@ static void handle_session(struct api *api, struct net_exchange *exchange,
 {
     char request_id[API_REQUEST_ID_MAX + 1], text[SESSIONS_NAME_MAX];
     struct rpc asking = {.api = api}; /* for its organization */
+    struct whom whom = {exchange, &protocol_connect, request->peer, "/sessions", request_id};
     struct refusal refusal = {0};
     size_t len;
 
@@ -535,7 +536,7 @@ static void handle_session(struct api *api, struct net_exchange *exchange,
         refusal.header = (struct net_header){slice_str("allow"), slice_str("GET, POST, DELETE")};
     }
 refused:
-    answer_refusal(api, exchange, request_id, request->peer, "/sessions", &refusal);
+    answer_refusal(api, &whom, &refusal);
 }
 
 static void handle_unknown(struct api *api, struct net_exchange *exchange,
