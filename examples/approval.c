@@ -4,14 +4,13 @@
  *
  *     build/dispatch server --insecure &
  *     DISPATCH_API_KEY=any build/examples/approval 17 &
- *     curl -H 'Content-Type: application/json' -d '{"key": "refund-17", "output":
- *         {"@type": "type.googleapis.com/google.protobuf.BoolValue", "value": true}}' \
- *         http://127.0.0.1:3477/dispatch.v1.CallService/Complete
+ *     DISPATCH_API_KEY=any build/examples/approval 17 yes
  *
  * The call to "event:" is run by nobody: it is done when it is completed from outside, by its key.
  */
 #include <dispatch_sdk.h>
 #include <stdio.h>
+#include <string.h>
 
 static struct dispatch_result refund(struct dispatch_ctx *ctx, struct dispatch_value input)
 {
@@ -35,12 +34,33 @@ static struct dispatch_result refund(struct dispatch_ctx *ctx, struct dispatch_v
 }
 DISPATCH_REGISTER(refund);
 
+/* Says yes or no to the refund of that number. */
+static int answer(const char *number, bool yes)
+{
+    struct dispatch_result result = dispatch_ok(dispatch_bool(yes));
+    struct dispatch_failure failure;
+    struct dispatch_client *client;
+    char key[64];
+    int rc = dispatch_client_create(NULL, &client, &failure);
+
+    snprintf(key, sizeof key, "refund-%s", number);
+    if (!rc) {
+        rc = dispatch_client_complete(client, NULL, key, &result, &failure);
+        dispatch_client_destroy(client);
+    }
+    if (rc)
+        fprintf(stderr, "approval: %s\n", failure.message);
+    return rc != 0;
+}
+
 int main(int argc, char **argv)
 {
     struct dispatch_call call = dispatch_to("refund", dispatch_string(argc > 1 ? argv[1] : "17"));
     struct dispatch_result result;
     int failed;
 
+    if (argc > 2)
+        return answer(argv[1], strcmp(argv[2], "yes") == 0);
     call.expiration_ms = (int64_t)2 * 24 * 3600 * 1000; /* longer than the day that it waits */
     result = dispatch_run(call);
     failed = result.error != NULL;

@@ -576,8 +576,8 @@ DISPATCH_SDK_API const char *dispatch_input_root_id(const struct dispatch_input 
 DISPATCH_SDK_API int64_t dispatch_input_creation_time_ns(const struct dispatch_input *input);
 DISPATCH_SDK_API int64_t dispatch_input_expiration_time_ns(const struct dispatch_input *input);
 /* What this project's orchestrator tells besides: its clock (0: it is another one, which knows none
- * of the extensions), how often the call began anew (by a restart or a tail call), and how many
- * polls it has made since. */
+ * of the extensions), the call's generation (1, and one more for each restart and tail call), and
+ * how many polls it has made since. */
 DISPATCH_SDK_API int64_t dispatch_input_now_ns(const struct dispatch_input *input);
 DISPATCH_SDK_API uint32_t dispatch_input_generation(const struct dispatch_input *input);
 DISPATCH_SDK_API uint32_t dispatch_input_resumes(const struct dispatch_input *input);
@@ -844,6 +844,79 @@ DISPATCH_SDK_API int dispatch_client_dispatch(struct dispatch_client *client,
 DISPATCH_SDK_API int dispatch_client_wait(struct dispatch_client *client, const char *dispatch_id,
                                           int64_t timeout_ms, struct dispatch_result *result,
                                           struct dispatch_failure *failure);
+
+/*
+ * What people and programs do to calls, by their id. Each blocks until the API has answered, and
+ * goes on trying for connect_retry_ms while nobody listens there. CODE_UNAVAILABLE and
+ * CODE_DEADLINE_EXCEEDED leave open whether it was done. CODE_NOT_FOUND: the API knows no such
+ * call.
+ */
+
+/* Completes a call to the endpoint "event:", by its id or by the key that its caller gave it (the
+ * other is NULL): with the result's output, or its error. A completion that comes before its call
+ * is kept for a day. CODE_FAILED_PRECONDITION: the call is done, or is of another kind. */
+DISPATCH_SDK_API int dispatch_client_complete(struct dispatch_client *client,
+                                              const char *dispatch_id, const char *key,
+                                              const struct dispatch_result *result,
+                                              struct dispatch_failure *failure);
+/* Ends a live call, and all that it called: PERMANENT_ERROR, type "Cancelled".
+ * CODE_FAILED_PRECONDITION: it is done. */
+DISPATCH_SDK_API int dispatch_client_cancel(struct dispatch_client *client, const char *dispatch_id,
+                                            struct dispatch_failure *failure);
+/* A live call gives its state up, and begins again from its input. CODE_FAILED_PRECONDITION: it is
+ * done. */
+DISPATCH_SDK_API int dispatch_client_restart(struct dispatch_client *client,
+                                             const char *dispatch_id,
+                                             struct dispatch_failure *failure);
+/* Makes a new call of one that is done; its id is the only one of *ids (which may be NULL).
+ * CODE_FAILED_PRECONDITION: the call is live. */
+DISPATCH_SDK_API int dispatch_client_retry(struct dispatch_client *client, const char *dispatch_id,
+                                           struct dispatch_ids *ids,
+                                           struct dispatch_failure *failure);
+
+/* What a call is doing. */
+enum dispatch_call_state {
+    DISPATCH_CALL_UNKNOWN = 0,
+    DISPATCH_CALL_READY = 1,   /* to be run as soon as there is room */
+    DISPATCH_CALL_WAITING = 2, /* to be run when it is due: a retry, or a start that was put off */
+    DISPATCH_CALL_RUNNING = 3,
+    DISPATCH_CALL_SUSPENDED = 4, /* in a poll */
+    DISPATCH_CALL_DONE = 5
+};
+
+/* "ready", "suspended"; "unknown" for a number that is no state. Never NULL. */
+DISPATCH_SDK_API const char *dispatch_call_state_name(enum dispatch_call_state state);
+
+/* All there is to know of a call. Texts are never NULL; times that are not there are 0. */
+struct dispatch_call_info {
+    const char *dispatch_id, *parent_dispatch_id, *root_dispatch_id;
+    const char *function, *endpoint;
+    const char *retry_of;    /* the call that dispatch_client_retry made it from */
+    const char *key;         /* of a call to event: */
+    const char *waiting_for; /* why it does not run, for people */
+    enum dispatch_call_state state;
+    enum dispatch_status status; /* of a call that is done, else of its last failed attempt */
+    int64_t creation_time_ns, expiration_time_ns, due_time_ns, done_time_ns;
+    uint64_t attempts;
+    uint32_t generation;  /* 1, and one more for each restart and tail call */
+    uint32_t resumes;     /* polls since */
+    uint32_t outstanding; /* calls that it made and that have no result yet */
+    uint32_t pad_;
+    struct dispatch_value input;
+    struct dispatch_value coroutine_state;   /* if it was asked for, and there is one */
+    const struct dispatch_result *result;    /* of a call that is done; else NULL */
+    const struct dispatch_error *last_error; /* NULL: none */
+    void *memory_;
+    uint64_t reserved_[8];
+};
+
+/* Tells of a call; `with_state`: also the state that its function resumes with. Free *info with
+ * dispatch_call_info_free. */
+DISPATCH_SDK_API int dispatch_client_get(struct dispatch_client *client, const char *dispatch_id,
+                                         bool with_state, struct dispatch_call_info *info,
+                                         struct dispatch_failure *failure);
+/* Frees what it holds, and zeroes it; harmless when done twice. */
+DISPATCH_SDK_API void dispatch_call_info_free(struct dispatch_call_info *info);
 
 /*
  * Dispatching and waiting without blocking, for programs with an event loop. A `begin` starts an

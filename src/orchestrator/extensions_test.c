@@ -47,6 +47,40 @@ static void answer_append(struct orchestrator_run *run, uint64_t position, const
     answer_poll(run, &poll);
 }
 
+struct seen {
+    char url[64];
+    size_t len;
+    char end[5];
+    int count;
+};
+
+/* What whoever asks for the call is told of its state. */
+static void see(void *arg, const struct error *error, const Dispatch__V1__CallInfo *info)
+{
+    const wire_any *any = info->coroutine_state;
+    struct seen *seen = arg;
+
+    assert_null(error);
+    assert_non_null(any);
+    snprintf(seen->url, sizeof seen->url, "%s", any->type_url);
+    seen->len = any->value.len;
+    memcpy(seen->end, any->value.data + any->value.len - 4, 4);
+    seen->count++;
+}
+
+static void assert_seen(struct world *w, const char *id, const char *url, size_t len,
+                        const char *end)
+{
+    struct seen seen = {0};
+
+    orchestrator_get_with_state(w->o, slice_str(TEST_ORG), slice_str(id), see, &seen);
+    world_settle(w);
+    assert_int_equal(seen.count, 1);
+    assert_string_equal(seen.url, url);
+    assert_int_equal(seen.len, len);
+    assert_string_equal(seen.end, end);
+}
+
 static void a_typed_state_grows(void **state)
 {
     struct world *w = *state;
@@ -71,6 +105,7 @@ static void a_typed_state_grows(void **state)
         answer_append(world_take_run(w), 10 + 2 * i, "ab");
     }
     world_settle(w);
+    assert_seen(w, id, url, 410, "abab");
     run = world_take_run(w);
     assert_int_equal(run->request->resume, 201);
     assert_int_equal(run->request->poll_result->state_case,
@@ -105,6 +140,8 @@ static void bytes_grow_from_nothing(void **state)
         answer_append(world_take_run(w), 3 * i, "abc");
         world_settle(w);
     }
+    /* Told as a BytesValue: tag, two bytes of length. */
+    assert_seen(w, id, "type.googleapis.com/google.protobuf.BytesValue", 210 + 3, "cabc");
     run = world_take_run(w);
     assert_int_equal(run->request->poll_result->state_case,
                      DISPATCH__SDK__V1__POLL_RESULT__STATE_COROUTINE_STATE);

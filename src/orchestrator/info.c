@@ -48,6 +48,36 @@ static bool set_texts(struct arena *arena, uint64_t tag, const struct engine_row
            info->retry_of && info->key && info->function && info->endpoint;
 }
 
+/* The state as an Any: bytes that came without a type are a BytesValue. */
+static int build_state(struct arena *arena, const struct info_parts *parts, wire_any **out,
+                       struct error *err)
+{
+    bool typed = parts->row->state_arm == 2;
+    struct value bytes = {.kind = VALUE_BYTES};
+    size_t head;
+    uint8_t *joined;
+    int code = 0;
+
+    if (typed)
+        code = wire_unpack(&google__protobuf__any__descriptor, parts->state, arena, out, err);
+    if (code || (typed && !parts->appended.len))
+        return code;
+    head = typed ? (*out)->value.len : parts->state.len;
+    joined = arena_alloc(arena, head + parts->appended.len + 1);
+    if (!joined)
+        return error_memory(err);
+    if (head)
+        memcpy(joined, typed ? (const void *)(*out)->value.data : parts->state.data, head);
+    if (parts->appended.len)
+        memcpy(joined + head, parts->appended.data, parts->appended.len);
+    bytes.bytes = slice(joined, head + parts->appended.len);
+    if (typed)
+        (*out)->value = (ProtobufCBinaryData){.len = bytes.bytes.len, .data = joined};
+    else
+        *out = wire_any_from_value(&bytes, arena);
+    return *out ? 0 : error_memory(err);
+}
+
 int info_build(struct arena *arena, uint64_t tag, const struct info_parts *parts,
                Dispatch__V1__CallInfo **out, struct error *err)
 {
@@ -75,6 +105,8 @@ int info_build(struct arena *arena, uint64_t tag, const struct info_parts *parts
     if (!code && parts->input.data)
         code =
             wire_unpack(&google__protobuf__any__descriptor, parts->input, arena, &info->input, err);
+    if (!code && parts->state.data)
+        code = build_state(arena, parts, &info->coroutine_state, err);
     if (!code && parts->last_error.data)
         code = wire_unpack(&dispatch__sdk__v1__error__descriptor, parts->last_error, arena,
                            &info->last_error, err);

@@ -99,6 +99,8 @@ struct info_parts {
     const struct engine_result *result; /* of a call that is done */
     struct slice input;                 /* packed Any; data NULL: none */
     struct slice last_error;            /* packed Error; data NULL: none */
+    struct slice state;                 /* its first chunk; data NULL: none is wanted */
+    struct slice appended;              /* and what stands behind that */
     struct slice waiting_for;           /* why it does not run */
 };
 int info_build(struct arena *arena, uint64_t tag, const struct info_parts *parts,
@@ -234,7 +236,9 @@ struct lookup {
     char text[ID_TEXT_LEN + 1];
     struct slice org;
     bool with_input; /* read that too */
-    struct blob *call, *done, *input;
+    bool with_state; /* and that */
+    struct blob *call, *done, *input, *state;
+    struct buf appended;                  /* behind the state's first chunk */
     void (*ended)(struct lookup *lookup); /* with job.code and job.error */
 };
 

@@ -19,6 +19,27 @@ static int read_if_there(struct lookup *l, struct store *store, enum table table
     return code == CODE_NOT_FOUND ? 0 : code;
 }
 
+/* All chunks, or none: they may have become one since the row was read. */
+static int read_state(struct lookup *l, struct store *store, const struct engine_row *row,
+                      struct error *err)
+{
+    int code = read_if_there(l, store, TABLE_PAYLOAD, PAYLOAD_STATE, &l->state, err);
+
+    for (uint32_t i = 1; i < row->state_chunks && l->state && !code; i++) {
+        struct blob *chunk = NULL;
+
+        code = read_if_there(l, store, TABLE_PAYLOAD, PAYLOAD_STATE + i, &chunk, err);
+        if (chunk) {
+            buf_append_slice(&l->appended, blob_slice(chunk));
+        } else {
+            blob_unref(l->state);
+            l->state = NULL;
+        }
+        blob_unref(chunk);
+    }
+    return !code && l->appended.failed ? error_memory(err) : code;
+}
+
 static int lookup_work(struct store_job *job, struct store *store, struct error *err)
 {
     struct lookup *l = LIST_ENTRY(job, struct lookup, job);
@@ -37,6 +58,8 @@ static int lookup_work(struct store_job *job, struct store *store, struct error 
         code = row_decode_done(blob_slice(l->done), &row, &result, err);
     if (!code && l->with_input && row.has_input)
         code = read_if_there(l, store, TABLE_PAYLOAD, PAYLOAD_INPUT, &l->input, err);
+    if (!code && l->with_state && row.state != CALL_DONE && row.state_chunks > 0)
+        code = read_state(l, store, &row, err);
     return code;
 }
 
@@ -53,6 +76,7 @@ void lookup_init(struct lookup *l, struct orchestrator *o, uint64_t id, struct s
                  void (*ended)(struct lookup *lookup))
 {
     *l = (struct lookup){.o = o, .id = id, .org = org, .ended = ended};
+    buf_init(&l->appended, o->limits.state_max);
     id_format(l->text, (struct id_parts){.partition = PARTITION, .number = id, .tag = o->tag});
 }
 
@@ -69,7 +93,9 @@ void lookup_drop(struct lookup *l)
     blob_unref(l->call);
     blob_unref(l->done);
     blob_unref(l->input);
-    l->call = l->done = l->input = NULL;
+    blob_unref(l->state);
+    buf_free(&l->appended);
+    l->call = l->done = l->input = l->state = NULL;
 }
 
 /* That a call runs is no row, nor what it waits for: only the engine knows. */
@@ -120,6 +146,8 @@ int lookup_info(struct lookup *l, struct arena *arena, Dispatch__V1__CallInfo **
     }
     parts.input = blob_slice(l->input);
     parts.last_error = blob_slice(last_error);
+    parts.state = blob_slice(l->state);
+    parts.appended = buf_slice(&l->appended);
     parts.waiting_for = buf_slice(&why);
     code = info_build(arena, l->o->tag, &parts, info, err);
     blob_unref(last_error);

@@ -154,8 +154,12 @@ typedef void orchestrator_got(void *arg, const struct error *error,
 void orchestrator_get(struct orchestrator *o, struct slice org, struct slice id,
                       orchestrator_got *done, void *arg);
 
-/* The same, without its input, once it is done, or when max_wait_ns have passed (-1: no limit).
- * NULL if the callback came within the call. */
+/* The same, with the state that it resumes with, if it has one. */
+void orchestrator_get_with_state(struct orchestrator *o, struct slice org, struct slice id,
+                                 orchestrator_got *done, void *arg);
+
+/* As orchestrator_get, without its input, once it is done, or when max_wait_ns have passed (-1: no
+ * limit). NULL if the callback came within the call. */
 struct orchestrator_wait *orchestrator_wait(struct orchestrator *o, struct slice org,
                                             struct slice id, int64_t max_wait_ns,
                                             orchestrator_got *done, void *arg);

@@ -20,7 +20,7 @@
 
 static void info_arena_init(const struct orchestrator *o, struct arena *arena)
 {
-    arena_init(arena, INFO_ARENA_SLACK + 8 * o->limits.payload_max);
+    arena_init(arena, INFO_ARENA_SLACK + 8 * o->limits.payload_max + 4 * o->limits.state_max);
 }
 
 int request_not_known(struct error *err, struct slice text)
@@ -270,8 +270,8 @@ static int get_start(struct orchestrator *o, struct slice org, uint64_t id, stru
     return 0;
 }
 
-void orchestrator_get(struct orchestrator *o, struct slice org, struct slice text,
-                      orchestrator_got *done, void *arg)
+static void get(struct orchestrator *o, struct slice org, struct slice text, bool with_state,
+                orchestrator_got *done, void *arg)
 {
     struct error err = {0};
     struct get *g = NULL;
@@ -289,7 +289,20 @@ void orchestrator_get(struct orchestrator *o, struct slice org, struct slice tex
     g->got = done;
     g->arg = arg;
     g->lookup.with_input = true;
+    g->lookup.with_state = with_state;
     lookup_start(&g->lookup);
+}
+
+void orchestrator_get(struct orchestrator *o, struct slice org, struct slice id,
+                      orchestrator_got *done, void *arg)
+{
+    get(o, org, id, false, done, arg);
+}
+
+void orchestrator_get_with_state(struct orchestrator *o, struct slice org, struct slice id,
+                                 orchestrator_got *done, void *arg)
+{
+    get(o, org, id, true, done, arg);
 }
 
 /* --- wait --------------------------------------------------------------------------------------

@@ -124,7 +124,7 @@ static void send_request(struct dispatch_operation *operation, const char *path,
         .tls = slice_eq_str(client->url.scheme, "https"),
         .method = slice_str("POST"),
         .headers = headers,
-        .header_count = sizeof headers / sizeof *headers - (operation->kind == SDK_WAIT),
+        .header_count = sizeof headers / sizeof *headers - (operation->kind != SDK_DISPATCH),
         .body = body,
         .timeout_ms = timeout_ms,
         .done = done,
@@ -227,20 +227,20 @@ static void on_dispatched(void *arg, const struct net_response *response)
     dispatch_refused(operation, false);
 }
 
-static void send_dispatch(struct dispatch_operation *operation)
+/* With the time that is left. */
+static void send_now(struct dispatch_operation *operation, const char *path,
+                     void (*done)(void *arg, const struct net_response *response))
 {
     int64_t left_ns = operation->sent_ns + operation->client->timeout_ms * NS_PER_MS - now_ns();
     uint32_t left_ms = left_ns > NS_PER_MS ? (uint32_t)(left_ns / NS_PER_MS) : 1;
 
-    send_request(operation, DISPATCH_PATH, operation->request, left_ms, on_dispatched);
+    send_request(operation, path, operation->request, left_ms, done);
 }
 
 /* --- Wait ------------------------------------------------------------------------------------ */
 
-/* Fills the result from a call that is done. */
-static int fill_result(const struct dispatch_operation *operation,
-                       const Dispatch__V1__CallInfo *info, struct arena *memory,
-                       struct dispatch_result *result, struct error *err)
+int sdk_result_from_info(const Dispatch__V1__CallInfo *info, const char *id, struct arena *memory,
+                         struct dispatch_result *result, struct error *err)
 {
     enum dispatch_status status = (enum dispatch_status)info->status;
     struct dispatch_error *error;
@@ -268,7 +268,7 @@ static int fill_result(const struct dispatch_operation *operation,
         status = result->error ? DISPATCH_PERMANENT_ERROR : DISPATCH_OK;
     result->status = status;
     result->memory_ = memory;
-    result->dispatch_id = arena_dup(memory, slice_str(operation->id));
+    result->dispatch_id = arena_dup(memory, slice_str(id));
     return result->dispatch_id ? 0 : error_memory(err);
 }
 
@@ -286,7 +286,7 @@ static int read_result(struct dispatch_operation *operation, struct slice body, 
     rc = wire_unpack(&dispatch__v1__wait_response__descriptor, body, memory, &response, err);
     *done = !rc && response->call && response->call->state == DISPATCH__V1__STATE__STATE_DONE;
     if (*done)
-        rc = fill_result(operation, response->call, memory, &result, err);
+        rc = sdk_result_from_info(response->call, operation->id, memory, &result, err);
     if (rc || !*done) {
         sdk_memory_destroy(memory);
         return rc;
@@ -393,10 +393,50 @@ static void send_wait(struct dispatch_operation *operation)
     blob_unref(body);
 }
 
+/* --- the rest -------------------------------------------------------------------------------- */
+
+static void controlled(struct dispatch_operation *operation, struct slice body)
+{
+    operation->failure = (struct dispatch_failure){0};
+    operation->reply = blob_copy(body);
+    if (!operation->reply)
+        sdk_fail_memory(&operation->failure);
+    sdk_operation_finish(operation);
+}
+
+/* As dispatch_refused, but what may have been done is not asked for again. */
+static void control_refused(struct dispatch_operation *operation, bool unsent)
+{
+    bool again = operation->repeatable || unsent;
+
+    if (!again || operation->failure.code != CODE_UNAVAILABLE || !dispatch_again(operation, unsent))
+        sdk_operation_finish(operation);
+}
+
+static void on_controlled(void *arg, const struct net_response *response)
+{
+    struct dispatch_operation *operation = arg;
+
+    operation->call = NULL;
+    if (response->failure == NET_OK && response->status == 200) {
+        controlled(operation, response->body);
+        return;
+    }
+    if (response->failure == NET_OK)
+        read_failure(operation->client, response, &operation->failure);
+    else
+        sdk_fail(&operation->failure, failure_code(response->failure),
+                 "cannot reach the Dispatch API at %.200s: %.200s", operation->client->api_url,
+                 response->message);
+    control_refused(operation, response->failure != NET_OK && response->unsent);
+}
+
 void sdk_operation_answered(struct dispatch_operation *operation, struct slice body)
 {
     if (operation->kind == SDK_WAIT)
         waited(operation, body);
+    else if (operation->kind == SDK_CONTROL)
+        controlled(operation, body);
     else
         dispatched(operation, body);
 }
@@ -407,6 +447,8 @@ void sdk_operation_refused(struct dispatch_operation *operation, const struct er
     sdk_fail_from(&operation->failure, error);
     if (operation->kind == SDK_WAIT)
         wait_refused(operation);
+    else if (operation->kind == SDK_CONTROL)
+        control_refused(operation, unsent);
     else
         dispatch_refused(operation, unsent);
 }
@@ -417,6 +459,8 @@ void sdk_operation_attempt(struct dispatch_operation *operation)
         sdk_embedded_attempt(operation->client->embedded, operation);
     else if (operation->kind == SDK_WAIT)
         send_wait(operation);
+    else if (operation->kind == SDK_CONTROL)
+        send_now(operation, operation->path, on_controlled);
     else
-        send_dispatch(operation);
+        send_now(operation, DISPATCH_PATH, on_dispatched);
 }

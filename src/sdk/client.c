@@ -234,6 +234,7 @@ void sdk_client_hurry(struct dispatch_client *client)
 static void free_operation(struct dispatch_operation *operation)
 {
     blob_unref(operation->request);
+    blob_unref(operation->reply);
     dispatch_ids_free(&operation->ids);
     dispatch_result_free(&operation->result);
     free(operation->id);
@@ -447,7 +448,8 @@ static void wait_for(struct dispatch_operation *operation)
 
 /* Runs the operation to its end and moves its outcome out; NULL: there was no memory for it. */
 static int run_blocking(struct dispatch_operation *operation, struct dispatch_ids *ids,
-                        struct dispatch_result *result, struct dispatch_failure *failure)
+                        struct dispatch_result *result, struct blob **reply,
+                        struct dispatch_failure *failure)
 {
     struct dispatch_client *client;
     int rc;
@@ -479,6 +481,8 @@ static int run_blocking(struct dispatch_operation *operation, struct dispatch_id
         *result = operation->result;
         operation->result = (struct dispatch_result){0};
     }
+    if (!rc && reply)
+        *reply = blob_ref(operation->reply);
     free_operation(operation);
     return rc;
 }
@@ -516,7 +520,24 @@ int sdk_client_dispatch_packed(struct dispatch_client *client, struct blob *requ
 int sdk_client_dispatch_now(struct dispatch_client *client, struct blob *request, size_t count,
                             struct dispatch_ids *ids, struct dispatch_failure *failure)
 {
-    return run_blocking(new_dispatch(client, request, count, NULL), ids, NULL, failure);
+    return run_blocking(new_dispatch(client, request, count, NULL), ids, NULL, NULL, failure);
+}
+
+int sdk_client_control(struct dispatch_client *client, const char *path,
+                       const ProtobufCMessageDescriptor *type, struct blob *request,
+                       bool repeatable, struct blob **reply, struct dispatch_failure *failure)
+{
+    struct dispatch_operation *operation = new_operation(client, SDK_CONTROL, NULL);
+
+    if (!operation) {
+        blob_unref(request);
+        return sdk_fail_memory(failure);
+    }
+    operation->request = request;
+    operation->path = path;
+    operation->type = type;
+    operation->repeatable = repeatable;
+    return run_blocking(operation, NULL, NULL, reply, failure);
 }
 
 int dispatch_client_dispatch(struct dispatch_client *client, const struct dispatch_call *calls,
@@ -541,7 +562,7 @@ int dispatch_client_wait(struct dispatch_client *client, const char *dispatch_id
     int rc = check_id(dispatch_id, failure);
 
     return rc ? rc
-              : run_blocking(new_wait(client, dispatch_id, timeout_ms, NULL), NULL, result,
+              : run_blocking(new_wait(client, dispatch_id, timeout_ms, NULL), NULL, result, NULL,
                              failure);
 }
 

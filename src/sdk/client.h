@@ -34,7 +34,8 @@ struct dispatch_client {
     struct list finished;
 };
 
-enum sdk_operation_kind { SDK_DISPATCH, SDK_WAIT };
+/* SDK_CONTROL: any other request that is answered at once. */
+enum sdk_operation_kind { SDK_DISPATCH, SDK_WAIT, SDK_CONTROL };
 
 struct dispatch_operation {
     struct list node; /* in live, then maybe in finished */
@@ -42,10 +43,14 @@ struct dispatch_operation {
     enum sdk_operation_kind kind;
     bool blocking; /* somebody waits on client->done */
     void *arg;
-    struct blob *request;   /* of a Dispatch */
-    size_t count;           /* its calls */
-    char key[SDK_KEY_SIZE]; /* its idempotency key */
-    char *id;               /* of a Wait */
+    struct blob *request;                   /* of a Dispatch */
+    size_t count;                           /* its calls */
+    char key[SDK_KEY_SIZE];                 /* its idempotency key */
+    const char *path;                       /* of a control: the method, and */
+    const ProtobufCMessageDescriptor *type; /* that of its request */
+    bool repeatable;    /* it may be made again when nobody knows what became of it */
+    struct blob *reply; /* of a control that succeeded */
+    char *id;           /* of a Wait */
     int64_t started_ns, deadline_ns;
     int64_t sent_ns;   /* of a Dispatch: since when somebody may have had it; first, started_ns */
     int64_t asked_ns;  /* when the last request was sent */
@@ -60,6 +65,14 @@ struct dispatch_operation {
     struct dispatch_ids ids;
     struct dispatch_result result;
 };
+
+/* Sends the request to a method, and waits: *reply is its answer. Takes over the blob. */
+int sdk_client_control(struct dispatch_client *client, const char *path,
+                       const ProtobufCMessageDescriptor *type, struct blob *request,
+                       bool repeatable, struct blob **reply, struct dispatch_failure *failure);
+/* The result of a call that is done; `memory` becomes its own. */
+int sdk_result_from_info(const Dispatch__V1__CallInfo *info, const char *id, struct arena *memory,
+                         struct dispatch_result *result, struct error *err);
 
 /* On the loop's thread: makes the next request of an operation; ends it. */
 void sdk_operation_attempt(struct dispatch_operation *operation);

@@ -371,6 +371,80 @@ static void start_wait(struct orchestrator *o, struct dispatch_operation *operat
         request->wait = wait;
 }
 
+static void got(void *arg, const struct error *error, const Dispatch__V1__CallInfo *info)
+{
+    struct dispatch_operation *operation = end_request(arg);
+    Dispatch__V1__GetResponse response = DISPATCH__V1__GET_RESPONSE__INIT;
+
+    response.call = (Dispatch__V1__CallInfo *)(uintptr_t)info;
+    if (operation)
+        outcome(operation, error, &response);
+}
+
+/* Cancel, Restart, Complete: their answers are all empty. */
+static void controlled(void *arg, const struct error *error)
+{
+    struct dispatch_operation *operation = end_request(arg);
+    Dispatch__V1__CancelResponse response = DISPATCH__V1__CANCEL_RESPONSE__INIT;
+
+    if (operation)
+        outcome(operation, error, &response);
+}
+
+static void retried(void *arg, const struct error *error, const wire_dispatch_response *made)
+{
+    struct dispatch_operation *operation = end_request(arg);
+    Dispatch__V1__RetryResponse response = DISPATCH__V1__RETRY_RESPONSE__INIT;
+
+    if (!error)
+        response.dispatch_id = made->dispatch_ids[0];
+    if (operation)
+        outcome(operation, error, &response);
+}
+
+static void control(struct orchestrator *o, const void *message, struct sdk_embedded_request *r)
+{
+    const ProtobufCMessageDescriptor *type = ((const ProtobufCMessage *)message)->descriptor;
+    struct slice org = slice_str(ORG_DEFAULT);
+
+    if (type == &dispatch__v1__get_request__descriptor) {
+        const Dispatch__V1__GetRequest *get = message;
+
+        (get->include_state ? orchestrator_get_with_state
+                            : orchestrator_get)(o, org, slice_str(get->dispatch_id), got, r);
+    } else if (type == &dispatch__v1__cancel_request__descriptor) {
+        const Dispatch__V1__CancelRequest *cancel = message;
+
+        orchestrator_cancel(o, org, slice_str(cancel->dispatch_id), controlled, r);
+    } else if (type == &dispatch__v1__restart_request__descriptor) {
+        const Dispatch__V1__RestartRequest *restart = message;
+
+        orchestrator_restart(o, org, slice_str(restart->dispatch_id), controlled, r);
+    } else if (type == &dispatch__v1__retry_request__descriptor) {
+        const Dispatch__V1__RetryRequest *retry = message;
+
+        orchestrator_retry(o, org, slice_str(retry->dispatch_id), retried, r);
+    } else {
+        orchestrator_complete(o, org, message, controlled, r);
+    }
+}
+
+static void start_control(struct orchestrator *o, struct dispatch_operation *operation)
+{
+    struct arena arena;
+    struct error err;
+    void *message;
+
+    arena_init(&arena, MESSAGE_MAX);
+    if (wire_unpack(operation->type, blob_slice(operation->request), &arena, &message, &err)) {
+        end_request(operation->local);
+        sdk_operation_refused(operation, &err, false);
+    } else {
+        control(o, message, operation->local);
+    }
+    arena_reset(&arena);
+}
+
 void sdk_embedded_attempt(struct sdk_embedded *embedded, struct dispatch_operation *operation)
 {
     struct orchestrator *o = server_orchestrator(embedded->server);
@@ -394,6 +468,8 @@ void sdk_embedded_attempt(struct sdk_embedded *embedded, struct dispatch_operati
     operation->local->operation = operation;
     if (operation->kind == SDK_WAIT)
         start_wait(o, operation);
+    else if (operation->kind == SDK_CONTROL)
+        start_control(o, operation);
     else
         start_dispatch(o, operation);
     server_changed(embedded->server);

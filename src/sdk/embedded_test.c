@@ -74,6 +74,18 @@ static void raw(void *arg, struct dispatch_request *request)
     dispatch_ctx_destroy(ctx);
 }
 
+/* Waits for somebody outside, under a key that is its input. */
+static struct dispatch_result asks(struct dispatch_ctx *ctx, struct dispatch_value input)
+{
+    struct dispatch_call call = dispatch_to("answer", input);
+    int64_t n = 0;
+
+    dispatch_as_int(input, &n);
+    call.endpoint = "event:";
+    call.key = dispatch_printf(ctx, "key-%d", (int)n);
+    return dispatch_call_with(ctx, &call);
+}
+
 static sem_t entered, leave;
 static atomic_int entries;
 
@@ -113,6 +125,7 @@ static int begin(void **state)
     dispatch_register(NULL, "twice", twice, NULL);
     dispatch_register(NULL, "sum", sum, NULL);
     dispatch_register(NULL, "hang", hang, NULL);
+    dispatch_register(NULL, "asks", asks, NULL);
     dispatch_register_primitive(NULL, "plain", plain, NULL);
     dispatch_register_raw(NULL, "raw", raw, NULL, NULL);
     return 0;
@@ -223,6 +236,70 @@ static void test_kinds_of_functions(void **state)
     assert_null(result.error);
     assert_string_equal(dispatch_as_string(result.output, NULL), "raw");
     dispatch_result_free(&result);
+    dispatch_embedded_close(embedded);
+}
+
+/* The call, once it is suspended, with its state. */
+static struct dispatch_call_info suspended(struct dispatch_client *client, const char *id)
+{
+    struct dispatch_call_info info = {0};
+
+    do {
+        dispatch_call_info_free(&info);
+        assert_int_equal(dispatch_client_get(client, id, true, &info, NULL), 0);
+    } while (info.state != DISPATCH_CALL_SUSPENDED);
+    return info;
+}
+
+static void test_control(void **state)
+{
+    struct dispatch_embedded *embedded = open_store(NULL);
+    struct dispatch_client *client = dispatch_embedded_client(embedded);
+    struct dispatch_result five = dispatch_ok(dispatch_int(5)), result = {0};
+    char *first = dispatch_one("asks", 1), *second = dispatch_one("asks", 2);
+    struct dispatch_call_info info;
+    struct dispatch_ids ids = {0};
+    const char *type = NULL;
+    size_t size;
+
+    (void)state;
+    assert_int_equal(dispatch_client_complete(client, NULL, "key-1", &five, NULL), 0);
+    assert_int_equal(wait_int(embedded, first), 5);
+    assert_int_equal(dispatch_client_cancel(client, first, NULL),
+                     DISPATCH_CODE_FAILED_PRECONDITION);
+    assert_int_equal(dispatch_client_cancel(client, "nobody", NULL), DISPATCH_CODE_NOT_FOUND);
+
+    info = suspended(client, second);
+    assert_string_equal(info.function, "asks");
+    assert_int_equal(info.outstanding, 1);
+    assert_int_equal(info.generation, 1);
+    assert_memory_equal(dispatch_as_message(info.coroutine_state, &type, &size), "DJ", 2);
+    assert_non_null(strstr(type, "Journal"));
+    dispatch_call_info_free(&info);
+    assert_int_equal(dispatch_client_restart(client, second, NULL), 0);
+    info = suspended(client, second);
+    assert_int_equal(info.generation, 2);
+    dispatch_call_info_free(&info);
+    assert_int_equal(dispatch_client_retry(client, second, &ids, NULL),
+                     DISPATCH_CODE_FAILED_PRECONDITION);
+    assert_int_equal(dispatch_client_cancel(client, second, NULL), 0);
+    assert_int_equal(dispatch_client_wait(client, second, PATIENCE_MS, &result, NULL), 0);
+    assert_string_equal(result.error->type, "Cancelled");
+    dispatch_result_free(&result);
+
+    free(first);
+    first = dispatch_one("twice", 21);
+    assert_int_equal(wait_int(embedded, first), 42);
+    assert_int_equal(dispatch_client_retry(client, first, &ids, NULL), 0);
+    assert_int_equal(wait_int(embedded, ids.id[0]), 42);
+    assert_int_equal(dispatch_client_get(client, ids.id[0], false, &info, NULL), 0);
+    assert_string_equal(info.retry_of, first);
+    assert_int_equal(info.state, DISPATCH_CALL_DONE);
+    assert_true(dispatch_is_null(info.coroutine_state));
+    dispatch_call_info_free(&info);
+    dispatch_ids_free(&ids);
+    free(first);
+    free(second);
     dispatch_embedded_close(embedded);
 }
 
@@ -569,6 +646,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_run, begin, end),
         cmocka_unit_test_setup_teardown(test_kinds_of_functions, begin, end),
+        cmocka_unit_test_setup_teardown(test_control, begin, end),
         cmocka_unit_test_setup_teardown(test_open_again, begin, end),
         cmocka_unit_test_setup_teardown(test_ownership, begin, end),
         cmocka_unit_test_setup_teardown(test_second_process, begin, end),

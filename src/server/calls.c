@@ -42,8 +42,8 @@ static void start_get(struct rpc *rpc, const void *message)
 {
     const Dispatch__V1__GetRequest *request = message;
 
-    orchestrator_get(rpc->api->orchestrator, slice_str(rpc->org), slice_str(request->dispatch_id),
-                     got, rpc);
+    (request->include_state ? orchestrator_get_with_state : orchestrator_get)(
+        rpc->api->orchestrator, slice_str(rpc->org), slice_str(request->dispatch_id), got, rpc);
 }
 
 /* They end alike: the responses of Wait and Call are of the same shape, and that to the raw id is

@@ -56,10 +56,7 @@ approves() { # ORDER ANSWER EXPECTED MODE: answered from outside, before or afte
     number=$((number + 1))
     "$examples/approval" "$1-$number" >"$tmp/approved" &
     asking=$!
-    until curl -sf -o "$tmp/completed" -H 'Authorization: Bearer secret' \
-        -H 'Content-Type: application/json' -d "{\"key\": \"refund-$1-$number\", \"output\":
-            {\"@type\": \"type.googleapis.com/google.protobuf.BoolValue\", \"value\": $2}}" \
-        "$DISPATCH_API_URL/dispatch.v1.CallService/Complete"; do
+    until "$examples/approval" "$1-$number" "$2" 2>"$tmp/completed"; do
         kill -0 $asking 2>/dev/null || break # it was taken, but its answer was lost
     done
     wait $asking
@@ -81,8 +78,8 @@ all() { # what the examples say
     sort -n "$tmp/numbers" >"$tmp/sorted"
     "$examples/merge_sort" <"$tmp/numbers" | cmp - "$tmp/sorted" || fail "merge_sort ($1)"
     if [ "$mode" != embedded ]; then
-        approves 17 true refunded "$1"
-        approves 18 false refused "$1"
+        approves 17 yes refunded "$1"
+        approves 18 no refused "$1"
     fi
     [ ! -x "$examples/raii" ] ||
         is "raii ($1)" 'abcdefgh, and every object that was made is gone' "$("$examples/raii")"
