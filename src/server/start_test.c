@@ -56,6 +56,7 @@ static int set_up(void **state)
     arena_init(&w->h.arena, 1 << 20);
     keys_init(&w->keys);
     assert_int_equal(keys_add(&w->keys, slice_str(HARNESS_KEY), NULL), CODE_OK);
+    credentials_init(&w->credentials);
     w->credentials.loaded = true; /* there are none */
     assert_int_equal(net_loop_create(&w->h.loop, NULL), CODE_OK);
     assert_int_equal(
@@ -85,6 +86,7 @@ static int tear_down(void **state)
     net_client_destroy(w->h.client);
     net_loop_destroy(w->h.loop);
     keys_free(&w->keys);
+    credentials_free(&w->credentials);
     arena_reset(&w->h.arena);
     free(w);
     return 0;
@@ -143,6 +145,34 @@ static void test_others_are_answered_at_once(void **state)
     assert_int_equal(reply.status, 503);
 }
 
+/* Whether a key is one of the store's is not known yet. */
+static void test_keys_of_the_store(void **state)
+{
+    struct world *w = *state;
+    char secret[CREDENTIALS_SECRET];
+    struct ask good = {.path = PATH_DISPATCH, .key = secret, .body = slice_str("{}")};
+    struct ask wrong = {.path = PATH_DISPATCH, .key = "wrong", .body = slice_str("{}")};
+    struct ask none = {.path = PATH_DISPATCH, .body = slice_str("{}")};
+    struct reply first, second, third;
+    struct credential key;
+
+    w->credentials.loaded = false;
+    assert_int_equal(credentials_new_api_key(&w->credentials, "acme", "", &key, secret, NULL), 0);
+    harness_ask(&w->h, &none, &third);
+    assert_int_equal(third.status, 401);
+    harness_send(&w->h, &good, &first);
+    harness_send(&w->h, &wrong, &second);
+    while (w->api.held_count < 2)
+        net_loop_run(w->h.loop);
+    assert_true(credentials_add(&w->credentials, &key));
+    w->credentials.loaded = true;
+    load(w);
+    harness_until(&w->h, &first.done);
+    harness_until(&w->h, &second.done);
+    assert_int_equal(first.status, 200);
+    assert_int_equal(second.status, 401);
+}
+
 static void test_past_the_bound_they_are_refused(void **state)
 {
     struct world *w = *state;
@@ -194,6 +224,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_requests_wait),
         TEST(test_others_are_answered_at_once),
+        TEST(test_keys_of_the_store),
         TEST(test_past_the_bound_they_are_refused),
         TEST(test_one_that_goes_away),
         TEST(test_released_before_anything_is_loaded),
