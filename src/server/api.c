@@ -513,10 +513,10 @@ static bool unescape(struct slice text, char *out, size_t size, size_t *len)
 }
 
 static void handle_session(struct api *api, struct net_exchange *exchange,
-                           const struct net_request *request, struct slice name)
+                           const struct net_request *request, struct slice name, bool control)
 {
     char request_id[API_REQUEST_ID_MAX + 1], text[SESSIONS_NAME_MAX];
-    struct rpc asking = {.api = api}; /* for its organization */
+    struct rpc asking = {.api = api, .control = control}; /* for its organization */
     struct whom whom = {exchange, &protocol_connect, request->peer, "/sessions", request_id};
     struct refusal refusal = {0};
     size_t len;
@@ -570,7 +570,8 @@ static void handle(struct api *api, struct net_exchange *exchange,
         }
     }
     if (path.len > 10 && memcmp(path.data, "/sessions/", 10) == 0)
-        handle_session(api, exchange, request, slice((const char *)path.data + 10, path.len - 10));
+        handle_session(api, exchange, request, slice((const char *)path.data + 10, path.len - 10),
+                       control);
     else if (slice_eq_str(path, "/healthz") || slice_eq_str(path, "/readyz"))
         handle_health(api, exchange, request, slice_eq_str(path, "/readyz"));
     else if (slice_eq_str(path, "/descriptor.pb"))
