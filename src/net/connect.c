@@ -138,8 +138,9 @@ struct net_connect *net_connect_start(struct net_host *host, bool http2, net_con
     connect->http2 = http2;
     connect->done = done;
     connect->arg = arg;
-    connect->dial = net_dial_start(client->loop, host->name, host->port,
-                                   client->options.connect_timeout_ms, on_dialed, connect);
+    connect->dial =
+        net_dial_start(client->loop, host->name, host->port, client->options.connect_timeout_ms,
+                       client->options.may_reach, on_dialed, connect);
     if (!connect->dial) {
         free(connect);
         return NULL;

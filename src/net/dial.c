@@ -23,10 +23,12 @@ struct attempt {
 
 struct net_dial {
     struct net_loop *loop;
+    net_dial_may_reach *may_reach;
     net_dial_done *done;
     void *arg;
     uv_getaddrinfo_t resolver;
     bool resolving, over, starting;
+    bool out_of_bounds; /* may_reach said so of an address */
     struct addrinfo *resolved;
     struct addrinfo single; /* a numeric address or a path, at `numeric` */
     struct sockaddr_storage numeric;
@@ -52,7 +54,10 @@ enum net_failure net_failure_of(int error)
     case ENOMEM:
     case ENOBUFS:
     case EAGAIN:
+    case EINTR:
         return NET_TEMPORARY;
+    case EPERM:
+        return NET_FORBIDDEN;
     default:
         return NET_TCP;
     }
@@ -120,7 +125,10 @@ static void fail(struct net_dial *dial, enum net_failure failure, const char *wh
         snprintf(port, sizeof port, ":%u", dial->port);
     dial->failure = failure;
     snprintf(dial->message, sizeof dial->message, "%s %s%s%s%s: %s", what, ipv6 ? "[" : "",
-             dial->host, ipv6 ? "]" : "", port, uv_strerror(error));
+             dial->host, ipv6 ? "]" : "", port,
+             failure == NET_FORBIDDEN && dial->out_of_bounds
+                 ? "its address is one that is not delivered to from here"
+                 : uv_strerror(error));
     net_timer_clear(&dial->timer);
     if (dial->starting)
         net_defer(dial->loop, &dial->deferred);
@@ -179,6 +187,10 @@ static int begin_attempt(struct net_dial *dial, const struct addrinfo *address)
     struct attempt *attempt;
     int fd, rc;
 
+    if (dial->may_reach && !dial->may_reach(address->ai_addr)) {
+        dial->out_of_bounds = true;
+        return -EPERM;
+    }
     fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
@@ -298,7 +310,8 @@ static void begin(struct net_dial *dial)
 }
 
 struct net_dial *net_dial_start(struct net_loop *loop, const char *host, uint16_t port,
-                                uint32_t timeout_ms, net_dial_done *done, void *arg)
+                                uint32_t timeout_ms, net_dial_may_reach *may_reach,
+                                net_dial_done *done, void *arg)
 {
     size_t len = strlen(host);
     struct net_dial *dial = calloc(1, sizeof *dial + len + 1);
@@ -306,6 +319,7 @@ struct net_dial *net_dial_start(struct net_loop *loop, const char *host, uint16_
     if (!dial)
         return NULL;
     dial->loop = loop;
+    dial->may_reach = may_reach;
     dial->done = done;
     dial->arg = arg;
     dial->port = port;

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "net/testing.h"
 
+#include <errno.h>
 #include <signal.h>
+
+#include "net/dial.h"
 
 static int setup(void **state)
 {
@@ -306,6 +309,27 @@ static void the_date_is_http_s(void **state)
     assert_true(timegm(&tm) <= time(NULL) && timegm(&tm) >= time(NULL) - 5);
 }
 
+/* Each errno of a socket as what it says of the way there (protocol 3.3). */
+static void sorts_failures(void **state)
+{
+    static const struct {
+        int error;
+        enum net_failure failure;
+    } rows[] = {
+        {ECONNREFUSED, NET_TCP},  {ECONNRESET, NET_TCP},    {ECONNABORTED, NET_TCP},
+        {EPIPE, NET_TCP},         {ENETUNREACH, NET_TCP},   {EHOSTUNREACH, NET_TCP},
+        {EADDRNOTAVAIL, NET_TCP}, {ETIMEDOUT, NET_TIMEOUT}, {EAGAIN, NET_TEMPORARY},
+        {EINTR, NET_TEMPORARY},   {EMFILE, NET_TEMPORARY},  {ENFILE, NET_TEMPORARY},
+        {ENOBUFS, NET_TEMPORARY}, {ENOMEM, NET_TEMPORARY},  {EPERM, NET_FORBIDDEN},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (net_failure_of(-rows[i].error) != rows[i].failure)
+            fail_msg("%s", strerror(rows[i].error));
+    }
+}
+
 int main(void)
 {
 #define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -319,6 +343,7 @@ int main(void)
         T(signals_arrive),
         T(descriptors_are_watched),
         T(the_date_is_http_s),
+        cmocka_unit_test(sorts_failures),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,6 +16,7 @@
 #include "base/slice.h"
 
 struct net_loop;
+struct sockaddr;
 
 int net_loop_create(struct net_loop **loop, struct error *err);
 /* Everything on it has been closed by its owner (listeners, clients, timers, signals), and no other
@@ -170,6 +171,7 @@ enum net_failure {
     NET_MALFORMED,   /* not HTTP, too large */
     NET_UNSUPPORTED, /* HTTP that we do not speak */
     NET_TEMPORARY,   /* of ours: out of descriptors or memory */
+    NET_FORBIDDEN,   /* by may_reach, or by the system (EPERM) */
     NET_CANCELED,
 };
 
@@ -190,6 +192,9 @@ struct net_client_options {
     uint32_t idle_timeout_ms;    /* a kept connection is closed after this; default 30,000 */
     size_t max_idle_per_host;    /* kept connections; default 1,024 */
     const char *ca_file;         /* PEM authorities to trust instead of the system's */
+    /* Asked of each address that a name comes to, whenever a connection to it would be made: false:
+     * there will be none. NULL: all may be. */
+    bool (*may_reach)(const struct sockaddr *address);
 };
 
 struct net_client;

@@ -58,6 +58,8 @@ static int failure_code(enum net_failure failure)
         return CODE_UNIMPLEMENTED;
     case NET_TEMPORARY:
         return CODE_RESOURCE_EXHAUSTED;
+    case NET_FORBIDDEN:
+        return CODE_PERMISSION_DENIED;
     default:
         return CODE_UNAVAILABLE;
     }

@@ -24,6 +24,7 @@
 #include <stdlib.h>
 
 #include "server/bridge.h"
+#include "server/policy.h"
 
 #define RUN_PATH "/dispatch.sdk.v1.FunctionService/Run"
 
@@ -134,6 +135,8 @@ static enum status status_of_failure(enum net_failure failure)
         return STATUS_INVALID_RESPONSE;
     case NET_UNSUPPORTED:
         return STATUS_HTTP_ERROR;
+    case NET_FORBIDDEN:
+        return STATUS_PERMISSION_DENIED;
     case NET_TEMPORARY:
     case NET_CANCELED:
     case NET_OK:
@@ -160,8 +163,10 @@ static void judge_response(const struct orchestrator_run *run, const struct net_
     } else {
         failure->status = wire_status_from_http(response->status);
         failure->type = "http";
-        failure->message = arena_printf(run->arena, "%.*s: HTTP status %d",
-                                        SLICE_FMT(run->endpoint), response->status);
+        failure->message = arena_printf(
+            run->arena, "%.*s: HTTP status %d%s", SLICE_FMT(run->endpoint), response->status,
+            response->status / 100 == 3 ? ": redirects are not followed; give the URL it leads to"
+                                        : "");
     }
     if (response->status == 413) {
         failure->status = STATUS_TEMPORARY_ERROR;
@@ -270,6 +275,7 @@ static void run_done(void *arg, const struct net_response *response)
         answered(invoker, run, response);
     } else {
         failure.status = status_of_failure(response->failure);
+        failure.transport = response->failure != NET_FORBIDDEN;
         failure.message = arena_printf(run->arena, "%.*s: %s", SLICE_FMT(run->endpoint),
                                        reason(response->message));
         if (!failure.message)
@@ -510,6 +516,11 @@ static int find_endpoint(struct attempt *attempt, struct error *err)
     bool bridged = slice_eq_str(scheme, "bridge");
     int code;
 
+    if (slice_eq_str(scheme, "arn"))
+        return error_set(err, CODE_UNIMPLEMENTED,
+                         "%.*s: this server has no invoker for AWS Lambda: put the function behind "
+                         "an http:// or https:// endpoint",
+                         SLICE_FMT(endpoint));
     if (!slice_eq_str(scheme, "http") && !slice_eq_str(scheme, "https") && !bridged)
         return error_set(err, CODE_UNIMPLEMENTED,
                          "%.*s: this version (" DISPATCH_VERSION
@@ -603,7 +614,8 @@ int http_invoker_create(struct http_invoker **out, const struct http_invoker_opt
                         struct error *err)
 {
     struct http_invoker *invoker = calloc(1, sizeof *invoker);
-    struct net_client_options client = {.ca_file = options->ca_file};
+    struct net_client_options client = {.ca_file = options->ca_file,
+                                        .may_reach = options->guarded ? policy_may_reach : NULL};
     const struct sessions_options sessions = {.loop = options->loop,
                                               .clock = options->clock,
                                               .body_max = options->body_max,

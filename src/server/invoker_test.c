@@ -165,7 +165,8 @@ static void stop_listening(struct world *w)
 static int set_up(void **state)
 {
     struct world *w = calloc(1, sizeof *w);
-    struct http_invoker_options invoker = {.clock = clock_system(), .changed = changed, .arg = w};
+    struct http_invoker_options invoker = {
+        .clock = clock_system(), .changed = changed, .arg = w, .guarded = true};
 
     assert_non_null(w);
     assert_int_equal(net_loop_create(&w->loop, NULL), CODE_OK);
@@ -420,6 +421,41 @@ static void test_unsupported_endpoints(void **state)
     assert_int_equal(w->requests, 0);
 }
 
+static void test_lambda(void **state)
+{
+    struct world *w = *state;
+
+    deliver(w, "arn:aws:lambda:us-east-1:1:function:f");
+    assert_int_equal(w->status, STATUS_PERMANENT_ERROR);
+    assert_non_null(strstr(w->message, "no invoker for AWS Lambda"));
+}
+
+static void test_redirect(void **state)
+{
+    struct world *w = *state;
+
+    w->plan = (struct planned){.status = 308, .type = "text/plain", .body = "there"};
+    deliver(w, endpoint_url(w, ""));
+    assert_int_equal(w->status, STATUS_PERMANENT_ERROR);
+    assert_non_null(strstr(w->message, "redirects are not followed"));
+    assert_int_equal(w->requests, 1);
+}
+
+static void test_addresses_out_of_bounds(void **state)
+{
+    static const char *const endpoints[] = {"http://169.254.169.254", "https://169.254.1.1:8443/a",
+                                            "http://[fe80::1]:80", "http://[::ffff:169.254.1.1]"};
+    struct world *w = *state;
+
+    for (size_t i = 0; i < sizeof endpoints / sizeof *endpoints; i++) {
+        deliver(w, endpoints[i]);
+        assert_int_equal(w->ending, FAILED);
+        assert_int_equal(w->status, STATUS_PERMISSION_DENIED);
+        assert_false(w->transport);
+        assert_non_null(strstr(w->message, "is not delivered to from here"));
+    }
+}
+
 static void test_no_tls_there(void **state)
 {
     struct world *w = *state;
@@ -617,6 +653,9 @@ int main(void)
         TEST(test_too_large),
         TEST(test_refused_connection),
         TEST(test_unsupported_endpoints),
+        TEST(test_lambda),
+        TEST(test_redirect),
+        TEST(test_addresses_out_of_bounds),
         TEST(test_no_tls_there),
         TEST(test_multiplexes),
         TEST(test_cancel),

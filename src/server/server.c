@@ -398,6 +398,20 @@ static int start_orchestrator(struct server *s, struct error *err)
     return orchestrator_create(&s->orchestrator, &options, err);
 }
 
+/* May strangers from other machines have calls delivered from here? */
+static bool is_exposed(const struct server_options *o)
+{
+    char host[256];
+    uint16_t port;
+
+    for (size_t i = 0; i < o->listen_count; i++) {
+        if (net_address_parse(o->listen[i], host, &port, NULL) == CODE_OK &&
+            !server_is_loopback(host))
+            return true;
+    }
+    return false;
+}
+
 static int start(struct server *s, struct error *err)
 {
     struct http_invoker_options invoker = {.loop = s->options.loop,
@@ -410,6 +424,7 @@ static int start(struct server *s, struct error *err)
                                            .credentials = &s->credentials,
                                            .bridges = s->options.bridges,
                                            .bridge_count = s->options.bridge_count,
+                                           .guarded = is_exposed(&s->options),
                                            .body_max = SERVER_BODY_MAX,
                                            /* what waits at sessions counts as in flight */
                                            .waiting_max = (s->options.engine.runs_max + 3) / 4};
