@@ -57,6 +57,8 @@ struct world {
     struct rand rand;
     int64_t now;
     struct world_call *calls;
+    uint32_t *live; /* the calls that are not done, and maybe some that just became so */
+    size_t live_count;
     size_t count, runs, polls, largest_poll, sent, largest_state, cancels;
     char last_error[600];        /* type: message, of the latest run that failed for now */
     struct dispatch_result root; /* of the first call */
@@ -82,7 +84,9 @@ static void world_start(struct world *w, uint64_t seed)
     if (w->options.workers == 0)
         w->options.workers = 1;
     w->calls = calloc(WORLD_CALLS, sizeof *w->calls);
+    w->live = calloc(WORLD_CALLS, sizeof *w->live);
     assert_non_null(w->calls);
+    assert_non_null(w->live);
     arena_init(&w->memory, (size_t)256 << 20);
     for (int i = 0; i < w->endpoints; i++)
         world_endpoint(w, i);
@@ -103,6 +107,7 @@ static void world_end(struct world *w)
         free(c->inbox);
     }
     free(w->calls);
+    free(w->live);
     arena_reset(&w->memory);
 }
 
@@ -208,6 +213,7 @@ static struct world_call *world_add(struct world *w, const wire_call *call,
     struct world_call *c = &w->calls[w->count++];
 
     assert_true(w->count <= WORLD_CALLS);
+    w->live[w->live_count++] = (uint32_t)(c - w->calls);
     *c = (struct world_call){.parent = parent, .correlation = call->correlation_id};
     snprintf(c->function, sizeof c->function, "%s", call->function);
     c->input = wire_pack_blob(call->input ? call->input : &empty);
@@ -383,15 +389,27 @@ static void world_shuffle(struct world *w, struct world_call *c)
     }
 }
 
+static void world_bury(struct world *w)
+{
+    size_t left = 0;
+
+    for (size_t i = 0; i < w->live_count; i++)
+        if (w->calls[w->live[i]].at != WORLD_DONE)
+            w->live[left++] = w->live[i];
+    w->live_count = left;
+}
+
 /* Runs one call that can be, or lets time pass. False: nothing is left to do. */
 static bool world_step(struct world *w)
 {
-    size_t ready = 0, from = w->shuffle && w->count ? rand_below(&w->rand, w->count) : 0;
+    size_t ready = 0, from;
     struct world_call *c = NULL;
     int64_t due = INT64_MAX;
 
-    for (size_t i = 0; i < w->count && !ready; i++) {
-        c = &w->calls[(from + i) % w->count];
+    world_bury(w);
+    from = w->shuffle && w->live_count ? rand_below(&w->rand, w->live_count) : 0;
+    for (size_t i = 0; i < w->live_count && !ready; i++) {
+        c = &w->calls[w->live[(from + i) % w->live_count]];
         ready = world_wakes(w, c);
         if (c->at == WORLD_SUSPENDED && c->due < due)
             due = c->due;
