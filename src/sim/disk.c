@@ -177,6 +177,11 @@ static int observer_fence(struct store *store, uint32_t partition, size_t ballas
     if (!code) {
         CHECK(l->world, *epoch > l->world->epoch, "epochs grow", "%" PRIu64 " after %" PRIu64,
               *epoch, l->world->epoch);
+        CHECK(l->world,
+              !l->world->lease_by || l->world->lease_by == store ||
+                  l->world->now >= l->world->lease_until,
+              "a lease keeps others out", "epoch %" PRIu64 " begins %" PRId64 " ns too soon",
+              *epoch, l->world->lease_until - l->world->now);
         l->world->epoch = *epoch;
         ledger_forget_moves(l->world);
         trace(l->world, "fence: epoch %" PRIu64, *epoch);
@@ -184,6 +189,31 @@ static int observer_fence(struct store *store, uint32_t partition, size_t ballas
     }
     check_power(l->world);
     return code;
+}
+
+/* Nobody else may fence meanwhile. */
+static int observer_renew(struct store *store, uint32_t partition, uint64_t epoch, int64_t ttl_ns,
+                          struct error *err)
+{
+    struct layer *l = layer_of(store);
+    int code = store_renew(l->inner, partition, epoch, ttl_ns, err);
+
+    if (!code) {
+        CHECK(l->world, epoch == l->world->epoch, "nobody renews what another has",
+              "epoch %" PRIu64 " was renewed in epoch %" PRIu64, epoch, l->world->epoch);
+        l->world->lease_by = store;
+        l->world->lease_until = l->world->now + ttl_ns;
+    }
+    return code;
+}
+
+static void observer_close(struct store *store)
+{
+    struct world *w = layer_of(store)->world;
+
+    if (w->lease_by == store)
+        w->lease_by = NULL;
+    layer_close(store);
 }
 
 static int observer_commit(struct store *store, uint32_t partition, uint64_t epoch,
@@ -213,8 +243,9 @@ static int observer_walk(struct store *store, uint32_t partition, const struct s
 
 static const struct store_ops observer_ops = {
     .open_reader = layer_open_reader,
-    .close = layer_close,
+    .close = observer_close,
     .fence = observer_fence,
+    .renew = observer_renew,
     .commit = observer_commit,
     .walk = observer_walk,
 };
@@ -266,7 +297,10 @@ static int do_commit(struct store *store, uint32_t partition, uint64_t epoch,
             leave_zombie(w, epoch, batch);
         return refuse(err);
     }
+    rival_at_commit(w);
     code = store_commit(l->inner, partition, epoch, batch, err);
+    if (!code)
+        rival_at_commit(w);
     if (code)
         trace(w, "commit fails: %s", w->sqlite ? code_name(code) : err->message);
     if (how == FAULT_CRASH_AFTER) {
@@ -291,6 +325,8 @@ static int do_fence(struct store *store, uint32_t partition, size_t ballast, uin
         return refuse(err);
     }
     code = store_fence(l->inner, partition, ballast, epoch, err);
+    if (!code)
+        w->process.epoch = *epoch;
     if (!dies)
         return code;
     process_die(w, FAULT_CRASH_FENCE);
@@ -331,10 +367,36 @@ static int gate_fence(struct store *store, uint32_t partition, size_t ballast, u
     return code;
 }
 
+static int gate_renew(struct store *store, uint32_t partition, uint64_t epoch, int64_t ttl_ns,
+                      struct error *err)
+{
+    struct world *w = layer_of(store)->world;
+    bool was = memory_scarce(w, false);
+    int code = w->process.dead ? refuse(err)
+                               : store_renew(layer_of(store)->inner, partition, epoch, ttl_ns, err);
+
+    memory_scarce(w, was);
+    return code;
+}
+
+static void gate_close(struct store *store)
+{
+    struct layer *l = layer_of(store);
+    struct world *w = l->world;
+
+    if (w->lease_ns && w->process.dead && !w->process.stopped) {
+        rival_keep_corpse(w, l->inner);
+        free(store);
+    } else {
+        layer_close(store);
+    }
+}
+
 static const struct store_ops gate_ops = {
     .open_reader = layer_open_reader,
-    .close = layer_close,
+    .close = gate_close,
     .fence = gate_fence,
+    .renew = gate_renew,
     .commit = gate_commit,
     .walk = do_walk,
 };
@@ -409,6 +471,7 @@ void disk_destroy(struct world *w)
     char lock[sizeof w->path + 8];
 
     slow = draws = false;
+    rival_free(w);
     store_close(w->beside);
     store_close(w->disk);
     if (!w->sqlite)

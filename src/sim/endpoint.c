@@ -250,6 +250,10 @@ static void answer(struct world *w, void *arg)
 {
     struct flight *f = arg;
 
+    if (f->run && w->process.o && w->process.paused_until > w->now) {
+        world_at(w, w->process.paused_until, answer, f);
+        return;
+    }
     if (!f->run || w->process.dead) {
         world_count(w, FAULT_ANSWER_LATE);
         if (!f->run) {

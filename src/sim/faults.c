@@ -120,7 +120,7 @@ static void weather(struct world *w, void *arg)
     static const enum fault kinds[] = {
         FAULT_CRASH_BETWEEN, FAULT_COMMIT_FAILED, FAULT_COMMIT_LOST, FAULT_COMMIT_LATE,
         FAULT_DISK_FULL,     FAULT_HOST_DOWN,     FAULT_HOST_SLOW,   FAULT_CLOCK_JUMP,
-        FAULT_STOP,          FAULT_POWER,         FAULT_SYNC,
+        FAULT_STOP,          FAULT_POWER,         FAULT_SYNC,        FAULT_LEASE_LOST,
     };
     enum fault fault = kinds[rand_below(&w->rand, sizeof kinds / sizeof *kinds)];
 
@@ -131,6 +131,8 @@ static void weather(struct world *w, void *arg)
             process_die(w, fault);
         else if (fault == FAULT_STOP)
             process_stop(w);
+        else if (fault == FAULT_LEASE_LOST)
+            rival_strike(w);
         else
             strike(w, fault);
     }
@@ -167,6 +169,7 @@ void faults_heal(struct world *w)
     w->faults.fail_commit_in = w->faults.lose_commit_in = w->faults.late_commit_in = 0;
     w->faults.fail_all = false;
     disk_heal(w);
+    rival_heal(w);
     for (unsigned i = 0; i < HOSTS; i++)
         w->hosts[i] = (struct host){0};
 }

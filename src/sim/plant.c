@@ -21,6 +21,8 @@ const char *const plant_names[PLANT_COUNT] = {
     [PLANT_FORGOTTEN_WAKE] = "forgotten-wake", /* nobody wakes the orchestrator when it asked */
     [PLANT_EARLY_TIMER] = "early-timer",       /* its clock is ahead now and then */
     [PLANT_RUN_AGAIN] = "run-again",           /* a run is started twice */
+    [PLANT_IGNORED_LEASE] = "ignored-lease",   /* a fence takes what another has */
+    [PLANT_FALSE_LEASE] = "false-lease",       /* told as renewed, and it is not */
 };
 
 bool plant_strikes(struct world *w, enum plant plant, uint64_t one_in)
@@ -104,7 +106,19 @@ static int liar_commit(struct store *store, uint32_t partition, uint64_t epoch,
 static int liar_fence(struct store *store, uint32_t partition, size_t ballast, uint64_t *epoch,
                       struct error *err)
 {
+    struct world *w = liar_of(store)->world;
+
+    if (w->disk && plant_strikes(w, PLANT_IGNORED_LEASE, 1))
+        store_renew(w->disk, partition, w->epoch, 0, NULL);
     return store_fence(liar_of(store)->inner, partition, ballast, epoch, err);
+}
+
+static int liar_renew(struct store *store, uint32_t partition, uint64_t epoch, int64_t ttl_ns,
+                      struct error *err)
+{
+    if (plant_strikes(liar_of(store)->world, PLANT_FALSE_LEASE, 1))
+        return CODE_OK;
+    return store_renew(liar_of(store)->inner, partition, epoch, ttl_ns, err);
 }
 
 static int liar_walk(struct store *store, uint32_t partition, const struct store_range *range,
@@ -133,6 +147,7 @@ struct store *plant_store(struct world *w, struct store *inner)
         .open_reader = liar_open_reader,
         .close = liar_close,
         .fence = liar_fence,
+        .renew = liar_renew,
         .commit = liar_commit,
         .walk = liar_walk,
     };

@@ -32,4 +32,6 @@ expect ignored-epoch 50
 expect forgotten-wake 10
 expect early-timer 3
 expect run-again 3
+expect ignored-lease 100
+expect false-lease 200
 exit $failed

@@ -58,6 +58,7 @@ void process_start(struct world *w)
         .invoker = &w->invoker,
         .engine = w->engine,
         .cache_max = w->cache_max,
+        .lease_ns = w->lease_ns,
         .payload_max = PAYLOAD_BYTES_MAX,
         .state_max = STATE_BYTES_MAX,
         .wake = on_wake,
@@ -125,13 +126,17 @@ void process_stop(struct world *w)
 
 bool process_serves(const struct world *w)
 {
-    return w->process.o && !w->process.dead;
+    return w->process.o && !w->process.dead && w->process.paused_until <= w->now;
 }
 
 void process_step(struct world *w)
 {
     struct process *p = &w->process;
 
+    if (p->o && !p->dead && p->paused_until > w->now) {
+        p->step_at = p->paused_until;
+        return;
+    }
     disk_maybe_slow(w);
     for (unsigned i = 0; p->o && !p->dead; i++) {
         CHECK(w, i < STEPS_AT_ONCE_MAX, "the orchestrator comes to rest",
@@ -145,12 +150,15 @@ void process_step(struct world *w)
     }
     if (p->o && !p->dead && orchestrator_ready(p->o)) {
         orchestrator_check(p->o);
+        CHECK(w, p->epoch == w->epoch, "only who has the lease is open",
+              "process %" PRIu64 " is, in epoch %" PRIu64 "; it is %" PRIu64, p->serial, p->epoch,
+              w->epoch);
         if (!disk_is_slow())
             ledger_check_awake(w);
     }
     if (p->o && !p->dead && p->stopping && orchestrator_idle(p->o)) {
         trace(w, "process %" PRIu64 " has stopped", p->serial);
-        p->dead = true;
+        p->dead = p->stopped = true;
     }
     if (p->o && p->dead)
         bury(w);

@@ -53,6 +53,9 @@ const char *const fault_names[FAULT_COUNT] = {
     [FAULT_POWER] = "power failure",
     [FAULT_SYNC] = "sync failed",
     [FAULT_GARBAGE] = "garbage answer",
+    [FAULT_PAUSE] = "pause longer than the lease",
+    [FAULT_LEASE_LOST] = "lease lost to another node",
+    [FAULT_LEASE_COMMIT] = "lease lost within a commit",
 };
 
 /* --- what everybody needs --------------------------------------------------------------------- */
@@ -130,6 +133,7 @@ static void world_init(struct world *w, const struct history *h)
     w->engine.runs_max = h->seed % 5 ? 0 : (uint32_t)(h->seed / 5 % 7) + 1;
     w->cache_max = world_once_in(w, 3) ? 1 + rand_below(&w->rand, 2000) : 0;
     disk_create(w, h->sqlite);
+    rival_init(w);
     endpoint_init(w);
     faults_init(w);
     client_init(w);
@@ -229,7 +233,8 @@ static void run_until_rest(struct world *w)
     while (outside_any_early(w) && w->process.step_at != TIME_NEVER)
         world_step(w);
     CHECK(w, !outside_any_early(w), "what nobody needs is removed", "a completion is kept");
-    CHECK(w, w->process.o && w->process.step_at == TIME_NEVER, "an idle engine asks for no wake-up",
+    CHECK(w, w->process.o && (w->lease_ns || w->process.step_at == TIME_NEVER),
+          "an idle engine asks for no wake-up",
           "all is done, and it wants to be woken in %" PRId64 " ns", w->process.step_at - w->now);
     ledger_compare(w, true);
 }

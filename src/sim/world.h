@@ -16,6 +16,7 @@
  *   client.c    who dispatches, and waits for what came of it
  *   outside.c   who completes calls from outside
  *   hand.c      who looks at calls, cancels, restarts and retries them
+ *   rival.c     another node that wants the partition
  *   faults.c    what goes wrong, and when
  *   script.c    what functions do;  model.c  what must come of it
  *   trace.c     the history's lines, their hash, and how a failure is reported
@@ -92,6 +93,9 @@ enum fault {
     FAULT_POWER,            /* the power fails; only with SQLite, as the next one */
     FAULT_SYNC,             /* a sync fails */
     FAULT_FULL,             /* a request or a poll that finds memory full */
+    FAULT_PAUSE,            /* the process has no turn for longer than its lease */
+    FAULT_LEASE_LOST,       /* a rival takes it over */
+    FAULT_LEASE_COMMIT,     /* the same, in the middle of a commit */
     FAULT_COUNT,
 };
 
@@ -120,6 +124,8 @@ enum plant {
     PLANT_FORGOTTEN_WAKE,
     PLANT_EARLY_TIMER,
     PLANT_RUN_AGAIN,
+    PLANT_IGNORED_LEASE,
+    PLANT_FALSE_LEASE,
     PLANT_COUNT,
 };
 extern const char *const plant_names[PLANT_COUNT]; /* [PLANT_NONE]: "none" */
@@ -245,9 +251,11 @@ struct process {
     uint64_t serial;
     bool dead;   /* it has crashed; what it still does goes nowhere */
     bool ending; /* within orchestrator_destroy */
-    bool woken, stopping;
+    bool woken, stopping, stopped;
     bool failing; /* it is being told of a run that failed for a passing reason */
     int64_t step_at;
+    int64_t paused_until;
+    uint64_t epoch; /* of its last fence */
 };
 
 #define TRACE_LINES 100
@@ -280,6 +288,13 @@ struct world {
     struct store_faults faults;
     uint64_t epoch; /* of the last fence */
     uint64_t commits;
+
+    int64_t lease_ns; /* 0: there is no other node */
+    struct clock store_clock;
+    struct store *lease_by; /* the observed handle that renewed last, and until when nobody else */
+    int64_t lease_until;    /* may fence */
+    uint64_t rival_epoch;   /* that it took; 0: none */
+    struct corpse *corpses;
 
     uint64_t weather;    /* bits of enum fault that may happen in this history */
     unsigned crash_odds; /* one in so many commits */
@@ -367,6 +382,17 @@ void disk_heal(struct world *w);
 /* From now on, for a while, nothing comes back from the store; perhaps. */
 void disk_maybe_slow(struct world *w);
 bool disk_is_slow(void);
+
+/* --- rival.c */
+
+void rival_init(struct world *w);
+void rival_strike(struct world *w);
+/* Perhaps the commit takes longer than the lease lasts. */
+void rival_at_commit(struct world *w);
+void rival_heal(struct world *w);
+/* The store of a process that has died: closing it would give its lease up. */
+void rival_keep_corpse(struct world *w, struct store *store);
+void rival_free(struct world *w);
 
 /* --- ledger.c */
 
