@@ -13,7 +13,9 @@
  * commit under way that nobody knows the outcome of.
  *
  * A commit of a dying process may be under way still: its copy lands later through an observer of
- * its own, or is refused, if the next process has fenced meanwhile.
+ * its own, or is refused, if the next process has fenced meanwhile. Not so on SQLite: the lock of a
+ * file is held until its process is gone, and who is gone writes nothing; what it had written and
+ * not synced is the disk's affair.
  */
 #include <inttypes.h>
 #include <stdio.h>
