@@ -2,7 +2,8 @@
 /*
  * `dispatch run`: a command beside an orchestrator of its own. The server runs in this process, on
  * the session's store, with its API on a free port of the loopback and a key that only the command
- * is told; runs go straight to the address where the command will listen.
+ * is told; runs go straight to the address where the command will listen. Or, with the URL of a
+ * bridge, beside one elsewhere: a fetcher takes the server's place, and nothing is kept here.
  *
  * One loop: the server's, the command's output, its end, and signals. The command starts when the
  * calls are loaded; when it ends, the server stops, and what it leaves unfinished is there when the
@@ -24,6 +25,7 @@
 #include "cli/lines.h"
 #include "cli/notice.h"
 #include "cli/session.h"
+#include "server/fetcher.h"
 #include "server/probe.h"
 #include "server/server.h"
 
@@ -39,7 +41,9 @@ struct settings {
     char session[SESSION_MAX + 1];
     char endpoint[SERVER_ADDRESS_MAX], host[256];
     uint16_t port;
-    const char *store; /* as given; NULL: the session's own */
+    const char *bridge, *key; /* of an orchestrator elsewhere; bridge NULL: our own */
+    const char *key_hint;     /* where the key came from */
+    const char *store;        /* as given; NULL: the session's own */
     char default_store[PATH_MAX + 16];
     bool verbose;
     char **argv; /* the command, ended by NULL */
@@ -56,10 +60,11 @@ struct running {
     struct log log;
     struct rlimit descriptors; /* as they were */
     mode_t umask;
-    char key[23];
+    char key[23]; /* to our own server */
     struct keys keys;
     struct net_loop *loop;
-    struct server *server;
+    struct server *server;   /* this, */
+    struct fetcher *fetcher; /* or that */
     struct net_signal *signals[4];
     struct child child; /* pid 0: not started, or over */
     struct stream streams[2];
@@ -70,7 +75,7 @@ struct running {
 
 /* --- options --------------------------------------------------------------------------------- */
 
-enum { SESSION, ENDPOINT, STORE, VERBOSE };
+enum { SESSION, ENDPOINT, STORE, BRIDGE, KEY, VERBOSE };
 
 static const struct cli_option options[] = {
     [SESSION] = {"session", "ID",
@@ -83,11 +88,19 @@ static const struct cli_option options[] = {
                "where calls are kept: sqlite:PATH, or memory: to forget them at the end\n"
                "(default: sessions/ID.db in $XDG_STATE_HOME/dispatch, which is\n"
                "~/.local/state/dispatch unless set)"},
+    [BRIDGE] = {"bridge-url", "URL",
+                "serve the session for the orchestrator there, as any\n"
+                "`dispatch server` is, instead of one of its own\n"
+                "(default: $DISPATCH_BRIDGE_URL, if it is set)"},
+    [KEY] = {"api-key", "KEY",
+             "the key to it (default: $DISPATCH_API_KEY, which other users of\n"
+             "the machine cannot see)"},
     [VERBOSE] = {"verbose", NULL, "log what happens to each call"},
     {0},
 };
 
-static const struct cli_letter letters[] = {{'s', "session"}, {'e', "endpoint"}, {0}};
+static const struct cli_letter letters[] = {
+    {'s', "session"}, {'e', "endpoint"}, {'k', "api-key"}, {0}};
 
 static const char details[] =
     "The command gets an orchestrator to itself, and these variables, which an\n"
@@ -102,6 +115,11 @@ static const char details[] =
     "DISPATCH_STORE and DISPATCH_VERIFICATION_KEY are taken away: nothing is embedded,\n"
     "and nothing is signed. All other variables and stdin are passed on.\n"
     "\n"
+    "With --bridge-url, the calls are kept by the orchestrator at that URL, and those\n"
+    "of the session are fetched from it; any number of such commands may serve it at\n"
+    "once. The application is given the same key, and that URL for the API, unless\n"
+    "DISPATCH_API_URL is set.\n"
+    "\n"
     "Its output is passed on to stderr, line by line, behind its name.\n"
     "\n"
     "Examples:\n"
@@ -110,6 +128,9 @@ static const char details[] =
     "    dispatch run --session mine -- ./app\n"
     "  Run one that listens on another port:\n"
     "    dispatch run --endpoint 127.0.0.1:9000 -- python3 app.py\n"
+    "  Run one for a server that cannot reach this machine:\n"
+    "    DISPATCH_API_KEY=... dispatch run --bridge-url https://dispatch.example \\\n"
+    "        --session mine -- ./app\n"
     "\n"
     "Signals: the first SIGHUP, SIGINT or SIGTERM is passed on to the command and the\n"
     "processes of its group, any later one ends them by SIGKILL.\n"
@@ -155,6 +176,12 @@ static int read_option(struct settings *s, const struct cli_arg *arg)
     case STORE:
         s->store = arg->value;
         return CLI_OK;
+    case BRIDGE:
+        s->bridge = arg->value;
+        return CLI_OK;
+    case KEY:
+        s->key = arg->value;
+        return CLI_OK;
     case VERBOSE:
         s->verbose = true;
         return CLI_OK;
@@ -163,17 +190,40 @@ static int read_option(struct settings *s, const struct cli_arg *arg)
     }
 }
 
+/* With the URL of a bridge, there is a key to it, too. */
+static int complete_bridge(struct settings *s)
+{
+    const char *url = getenv("DISPATCH_BRIDGE_URL");
+
+    if (!s->bridge && url && *url)
+        s->bridge = url;
+    if (!s->bridge)
+        return s->key ? cli_usage(&cli_run, "--api-key goes with --bridge-url") : CLI_OK;
+    s->key_hint = s->key ? "check the -k,--api-key command-line option"
+                         : "check DISPATCH_API_KEY environment variable";
+    if (!s->key)
+        s->key = getenv("DISPATCH_API_KEY");
+    if (!s->key || !*s->key)
+        return cli_usage(&cli_run,
+                         "there is no key to %s: set the DISPATCH_API_KEY environment variable, or "
+                         "provide an --api-key (-k) on the command line",
+                         s->bridge);
+    return s->store ? cli_usage(&cli_run, "--store: the calls are kept at %s", s->bridge) : CLI_OK;
+}
+
 static int complete(struct settings *s)
 {
     char name[SESSION_MAX + 16];
     struct error err;
+    int status;
 
     if (!s->argv)
         return cli_usage(&cli_run, "there is no command to run: dispatch run -- COMMAND...");
     if (!s->session[0])
         session_make(s->session);
-    if (s->store)
-        return CLI_OK;
+    status = complete_bridge(s);
+    if (status || s->bridge || s->store)
+        return status;
     snprintf(name, sizeof name, "sessions/%s.db", s->session);
     if (state_dir_store(s->default_store, sizeof s->default_store, name, &err))
         return cli_fail("%s", err.message);
@@ -260,7 +310,9 @@ static bool stream_open(struct running *r, struct stream *stream, int fd)
 static int start_child(struct running *r, struct error *err)
 {
     static const char *const unset[] = {"DISPATCH_VERIFICATION_KEY", "DISPATCH_STORE", NULL};
-    char key[64], url[SERVER_ADDRESS_MAX + 64], addr[SERVER_ADDRESS_MAX + 64], bridge[128];
+    const struct settings *s = r->settings;
+    const char *api = getenv("DISPATCH_API_URL");
+    char key[1100], url[4096], addr[SERVER_ADDRESS_MAX + 64], bridge[128];
     static const char replay[] = "DISPATCH_REPLAY=16";
     const char *const set[] = {key, url, addr, bridge, getenv("DISPATCH_REPLAY") ? NULL : replay,
                                NULL};
@@ -269,8 +321,11 @@ static int start_child(struct running *r, struct error *err)
     char **envp;
     int code;
 
-    snprintf(key, sizeof key, "DISPATCH_API_KEY=%s", r->key);
-    snprintf(url, sizeof url, "DISPATCH_API_URL=http://%s", server_address(r->server, 0));
+    if (!s->bridge)
+        snprintf(url, sizeof url, "DISPATCH_API_URL=http://%s", server_address(r->server, 0));
+    else
+        snprintf(url, sizeof url, "DISPATCH_API_URL=%s", api && *api ? api : s->bridge);
+    snprintf(key, sizeof key, "DISPATCH_API_KEY=%s", s->bridge ? s->key : r->key);
     snprintf(addr, sizeof addr, "DISPATCH_ENDPOINT_ADDR=%s", r->settings->endpoint);
     snprintf(bridge, sizeof bridge, "DISPATCH_ENDPOINT_URL=bridge://%s", r->settings->session);
     envp = child_environment(environ, unset, set);
@@ -282,17 +337,22 @@ static int start_child(struct running *r, struct error *err)
     return code;
 }
 
-/* The calls are loaded. */
-static void ready(void *arg, const struct server *server)
+static void stop(struct running *r)
 {
-    struct running *r = arg;
+    if (r->fetcher)
+        fetcher_stop(r->fetcher);
+    else
+        server_stop(r->server);
+}
+
+static void start(struct running *r)
+{
     bool open;
 
-    (void)server;
     if (r->signalled)
         return;
     if (start_child(r, &r->failure)) {
-        server_stop(r->server);
+        stop(r);
         return;
     }
     r->started = true;
@@ -302,6 +362,13 @@ static void ready(void *arg, const struct server *server)
         error_memory(&r->failure);
         kill(-r->child.pid, SIGKILL);
     }
+}
+
+/* The calls are loaded. */
+static void ready(void *arg, const struct server *server)
+{
+    (void)server;
+    start(arg);
 }
 
 static void on_child(void *arg, int signum)
@@ -319,7 +386,7 @@ static void on_child(void *arg, int signum)
     r->child.pid = 0;
     for (int i = 0; i < 2; i++)
         stream_drain(&r->streams[i]);
-    server_stop(r->server);
+    stop(r);
 }
 
 static void on_signal(void *arg, int signum)
@@ -329,7 +396,7 @@ static void on_signal(void *arg, int signum)
     if (r->child.pid)
         kill(-r->child.pid, r->signalled ? SIGKILL : signum);
     else
-        server_stop(r->server);
+        stop(r);
     r->signalled = true;
 }
 
@@ -357,7 +424,7 @@ static const char *store_of(const struct settings *s)
     return s->store ? s->store : s->default_store;
 }
 
-static int serve(struct running *r, struct error *err)
+static int open_server(struct running *r, struct error *err)
 {
     static const char *const listen[] = {"127.0.0.1:0"};
     const struct settings *s = r->settings;
@@ -375,17 +442,47 @@ static int serve(struct running *r, struct error *err)
         .stopped = stopped,
         .arg = r,
     };
-    int code = server_create(&r->server, &server_options, err);
+
+    return server_create(&r->server, &server_options, err);
+}
+
+static int open_fetcher(struct running *r, struct error *err)
+{
+    const struct settings *s = r->settings;
+    const struct fetcher_options fetcher_options = {
+        .loop = r->loop,
+        .log = &r->log,
+        .url = s->bridge,
+        .host_header = getenv("DISPATCH_BRIDGE_HOST_HEADER"),
+        .session = s->session,
+        .key = s->key,
+        .key_hint = s->key_hint,
+        .host = s->host,
+        .port = s->port,
+        .stopped = stopped,
+        .arg = r,
+    };
+
+    return fetcher_create(&r->fetcher, &fetcher_options, err);
+}
+
+static int serve(struct running *r, struct error *err)
+{
+    int code = r->settings->bridge ? open_fetcher(r, err) : open_server(r, err);
 
     if (code)
         return code;
-    if (catch_signals(r))
-        net_loop_run(r->loop);
-    else
+    if (!catch_signals(r)) {
         code = error_memory(err);
-    r->reached = server_reached(r->server, 0);
+    } else {
+        if (r->fetcher)
+            start(r);
+        net_loop_run(r->loop);
+    }
+    r->reached = r->fetcher ? fetcher_reached(r->fetcher) : server_reached(r->server, 0);
     for (int i = 0; i < 4; i++)
         net_signal_destroy(r->signals[i]);
+    fetcher_destroy(r->fetcher);
     server_destroy(r->server);
     return code;
 }
@@ -410,9 +507,9 @@ static void say_resume(const struct settings *s)
     buf_printf(&text, "To resume this Dispatch session:\n\ndispatch run --session %s", s->session);
     if (strcmp(s->endpoint, DEFAULT_ENDPOINT) != 0)
         buf_printf(&text, " --endpoint %s", s->endpoint);
-    if (s->store) {
-        buf_append_str(&text, " --store ");
-        notice_quote(&text, s->store);
+    if (s->store || s->bridge) {
+        buf_append_str(&text, s->store ? " --store " : " --bridge-url ");
+        notice_quote(&text, s->store ? s->store : s->bridge);
     }
     buf_append_str(&text, " -- ");
     notice_command(&text, s->argv);
@@ -452,8 +549,9 @@ static int conclude(const struct running *r)
         status = cli_fail("failed to invoke command '%s': %s", buf_cstr(&command), why.message);
     else if (!r->reached)
         status = cli_fail("command '%s' exited unexpectedly: it never listened on %s, where its "
-                          "functions are run (see --endpoint)",
-                          buf_cstr(&command), s->endpoint);
+                          "functions are run (see --endpoint)%s",
+                          buf_cstr(&command), s->endpoint,
+                          s->bridge ? "; or the orchestrator was never reached" : "");
     if (r->reached && (r->signalled || status) && !s->verbose)
         say_resume(s);
     buf_free(&command);
@@ -495,7 +593,7 @@ static int run_command(struct running *r)
     int code;
 
     log_line(&r->log, LOG_INFO, "starting session", LOG_STR("session_id", s->session),
-             LOG_STR("store", store_of(s)));
+             LOG_STR(s->bridge ? "bridge" : "store", s->bridge ? s->bridge : store_of(s)));
     code = net_loop_create(&r->loop, &err);
     if (code == CODE_OK) {
         code = serve(r, &err);
@@ -549,7 +647,7 @@ static int run(const struct cli_command *self, int argc, char **argv)
 const struct cli_command cli_run = {
     .name = "run",
     .usage = "[OPTION...] -- COMMAND [ARGUMENT...]",
-    .summary = "run an application with an orchestrator of its own",
+    .summary = "run an application with an orchestrator of its own, or for another",
     .details = details,
     .options = options,
     .letters = letters,
