@@ -192,6 +192,32 @@ class Adapters(WorldTest):
         self.assertEqual(result.output, kind + ": Hello, Ada!")
 
 
+class Signatures(WorldTest):
+    """Applications that run only what is signed with the server's key."""
+
+    def signing_keys(self, method):
+        """As the original's command line asks."""
+        request = urllib.request.Request(
+            f"http://{self.world.address}/dispatch.v1.SigningKeyService/{method}", b"{}",
+            {"Content-Type": "application/json", "Authorization": "Bearer a-key"})
+        with urllib.request.urlopen(request) as response:
+            return json.load(response)
+
+    def test_signatures(self):
+        key = self.signing_keys("CreateSigningKey")["key"]["asymmetricKey"]["publicKey"]
+        self.assertTrue(key.startswith("-----BEGIN PUBLIC KEY-----\n"))
+        for kind in ["aiohttp", "fastapi", "flask"]:
+            with self.subTest(kind=kind):
+                app = self.world.start_app(kind, DISPATCH_VERIFICATION_KEY=key)
+                self.assertEqual(self.value(app, "nested", "Ada"), "Hello, Ada! Hello, again!")
+        newer = self.signing_keys("CreateSigningKey")["key"]["asymmetricKey"]["publicKey"]
+        self.assertNotEqual(newer, key)
+        listed = self.signing_keys("ListSigningKeys")["keys"]
+        self.assertEqual(listed[0]["asymmetricKey"]["publicKey"], newer)
+        status, _ = self.error(app, "nested", "Ada")  # it has the key from before
+        self.assertEqual(status, Status.PERMISSION_DENIED)
+
+
 class Killed(WorldTest):
     def begin(self, app, name):
         """A call that waits for its gate; and what to do to let it through."""
