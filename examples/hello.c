@@ -2,11 +2,11 @@
 /*
  * The smallest application: one function, one call.
  *
- *     build/dispatch server --insecure &
- *     DISPATCH_API_KEY=any build/examples/hello World
+ *     build/examples/hello World
  *
- * The call is recorded by the server before anything else happens, so that it is run even if this
- * program, or the server, dies now and comes back later.
+ * The call is recorded before anything else happens, here in
+ * ~/.local/state/dispatch/hello/calls.db, or by a server, if DISPATCH_API_URL and DISPATCH_API_KEY
+ * say which: so that it is run even if this program, or the server, dies now and comes back later.
  */
 #include <dispatch_sdk.h>
 #include <stdio.h>

@@ -1051,6 +1051,11 @@ DISPATCH_SDK_API struct dispatch_client *
 dispatch_embedded_client(const struct dispatch_embedded *embedded);
 /* The URL that its own functions have: "bridge://PROGRAM". Lives as long. */
 DISPATCH_SDK_API const char *dispatch_embedded_url(const struct dispatch_embedded *embedded);
+/* Waits until no call is left to do, for timeout_ms (negative: as long as it takes):
+ * CODE_DEADLINE_EXCEEDED then. What is done has its effects on disk. One thread at a time; not from
+ * within a function. */
+DISPATCH_SDK_API int dispatch_embedded_settle(struct dispatch_embedded *embedded,
+                                              int64_t timeout_ms, struct dispatch_failure *failure);
 /*
  * Stops: no new run starts, runs under way have 5 seconds to end; what is not done goes on when the
  * store is opened again. Waits for functions that still run. Operations of the client still under

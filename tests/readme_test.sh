@@ -24,6 +24,13 @@ ln -s "$source/include" "$dir/include"
 ln -s "$build" "$dir/build"
 awk '/^```c$/ {on = 1; next} /^```$/ {on = 0} on' "$source/README.md" >"$dir/hello.c"
 [ -s "$dir/hello.c" ] || { echo "the README has no program"; exit 1; }
+# What it shows of an example stands there, line by line.
+awk '/^```c examples\/outbox\.c$/ {on = 1; next} /^```$/ {on = 0} on' "$source/README.md" \
+    >"$dir/excerpt"
+awk 'NR == FNR {wanted = wanted $0 "\n"; next} {have = have $0 "\n"}
+    END {exit !(length(wanted) > 100 && index(have, wanted))}' \
+    "$dir/excerpt" "$source/examples/outbox.c" ||
+    { echo "examples/outbox.c is not what the README shows"; exit 1; }
 
 # The server takes a free port, and says which; the lines of the transcript are rewritten to it. It
 # is started by this script in the way the README says, as it must be told where to announce itself.

@@ -31,7 +31,8 @@ struct sdk_embedded {
     char *url;
     struct server *server;
     struct net_watch *watch;
-    int wake; /* an eventfd: there are answers */
+    bool settling; /* somebody waits until no call is live */
+    int wake;      /* an eventfd: there are answers */
     pthread_mutex_t lock;
     struct list answers; /* under the lock */
 };
@@ -192,6 +193,27 @@ static void on_ready(void *arg, const struct server *server)
     sdk_client_hurry(embedded->client);
 }
 
+static void on_stepped(void *arg)
+{
+    struct sdk_embedded *embedded = arg;
+    const struct orchestrator *o = server_orchestrator(embedded->server);
+    struct orchestrator_stats stats;
+
+    if (!embedded->settling || !orchestrator_ready(o) || !orchestrator_idle(o))
+        return;
+    orchestrator_stats(o, &stats);
+    if (stats.engine.live > 0)
+        return;
+    embedded->settling = false;
+    embedded->options.settled(embedded->options.arg);
+}
+
+void sdk_embedded_settle(struct sdk_embedded *embedded)
+{
+    embedded->settling = true;
+    server_changed(embedded->server);
+}
+
 static void on_stopped(void *arg)
 {
     struct sdk_embedded *embedded = arg;
@@ -210,6 +232,7 @@ static int start(struct sdk_embedded *embedded, struct error *err)
         .invoker = &embedded->vtable,
         .grace_ms = embedded->options.grace_ms,
         .ready = on_ready,
+        .stepped = on_stepped,
         .stopped = on_stopped,
         .arg = embedded,
     };

@@ -19,12 +19,15 @@ struct sdk_embedded_options {
     const char *url;                    /* the endpoint's: calls to it run here */
     struct dispatch_endpoint *endpoint; /* outlives the functions, not the sdk_embedded */
     uint32_t grace_ms;                  /* for runs under way, when it is stopped */
-    void (*stopped)(void *arg);         /* on the loop's thread: what sdk_embedded_stop began */
+    void (*settled)(void *arg);         /* on the loop's thread: for each sdk_embedded_settle */
+    void (*stopped)(void *arg);         /* the same: what sdk_embedded_stop began */
     void *arg;
 };
 
 int sdk_embedded_create(struct dispatch_client *client, const struct sdk_embedded_options *options,
                         struct sdk_embedded **embedded, struct error *err);
+/* Asks to be told, once, when no call is live, and what there was to commit is durable. */
+void sdk_embedded_settle(struct sdk_embedded *embedded);
 /* Takes no new calls, starts no new runs. */
 void sdk_embedded_stop(struct sdk_embedded *embedded);
 /* No operation is under way, and no function runs. NULL is fine. */

@@ -322,6 +322,25 @@ static void test_open_again(void **state)
     dispatch_embedded_close(embedded);
 }
 
+static void test_settle(void **state)
+{
+    struct dispatch_embedded *embedded = open_store(NULL);
+    struct dispatch_failure failure = {0};
+    char *id;
+
+    (void)state;
+    assert_int_equal(dispatch_embedded_settle(embedded, -1, NULL), 0); /* nothing to wait for */
+    id = dispatch_one("hang", 3);
+    sem_wait(&entered);
+    assert_int_equal(dispatch_embedded_settle(embedded, 1, &failure), CODE_DEADLINE_EXCEEDED);
+    assert_string_equal(failure.message, "not all calls are done after 1 ms");
+    sem_post(&leave);
+    assert_int_equal(dispatch_embedded_settle(embedded, PATIENCE_MS, NULL), 0);
+    assert_int_equal(wait_int(embedded, id), 3);
+    free(id);
+    dispatch_embedded_close(embedded);
+}
+
 static void test_ownership(void **state)
 {
     struct dispatch_embedded_options options = {.store = store};
@@ -573,6 +592,7 @@ static void own_loop(bool in_step)
     /* The blocking functions step by themselves. */
     id = dispatch_one("twice", 11);
     assert_int_equal(wait_int(embedded, id), 22);
+    assert_int_equal(dispatch_embedded_settle(embedded, -1, NULL), CODE_FAILED_PRECONDITION);
     free(id);
     dispatch_embedded_close(embedded);
 }
@@ -648,6 +668,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_kinds_of_functions, begin, end),
         cmocka_unit_test_setup_teardown(test_control, begin, end),
         cmocka_unit_test_setup_teardown(test_open_again, begin, end),
+        cmocka_unit_test_setup_teardown(test_settle, begin, end),
         cmocka_unit_test_setup_teardown(test_ownership, begin, end),
         cmocka_unit_test_setup_teardown(test_second_process, begin, end),
         cmocka_unit_test_setup_teardown(test_fork, begin, end),

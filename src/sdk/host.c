@@ -21,19 +21,48 @@ struct dispatch_embedded {
     bool own_loop, run_in_step;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    bool stopped; /* under the lock */
+    bool settled, stopped; /* under the lock */
     char url[SDK_PROGRAM_MAX + 16];
 };
 
 /* On the loop's thread. */
+static void note(struct dispatch_embedded *embedded, bool *what)
+{
+    pthread_mutex_lock(&embedded->lock);
+    *what = true;
+    pthread_cond_broadcast(&embedded->changed);
+    pthread_mutex_unlock(&embedded->lock);
+}
+
+static void on_settled(void *arg)
+{
+    struct dispatch_embedded *embedded = arg;
+
+    note(embedded, &embedded->settled);
+}
+
 static void on_stopped(void *arg)
 {
     struct dispatch_embedded *embedded = arg;
 
+    note(embedded, &embedded->stopped);
+}
+
+/* Until it is noted, or that time has passed (negative: without an end). */
+static bool wait_for(struct dispatch_embedded *embedded, const bool *what, int64_t timeout_ms)
+{
+    int64_t capped = timeout_ms < UINT32_MAX ? timeout_ms : UINT32_MAX;
+    struct timespec until = sdk_after_ms(timeout_ms < 0 ? 0 : (uint32_t)capped);
+    int rc = 0;
+    bool noted;
+
     pthread_mutex_lock(&embedded->lock);
-    embedded->stopped = true;
-    pthread_cond_broadcast(&embedded->changed);
+    while (!*what && rc == 0)
+        rc = timeout_ms < 0 ? pthread_cond_wait(&embedded->changed, &embedded->lock)
+                            : pthread_cond_timedwait(&embedded->changed, &embedded->lock, &until);
+    noted = *what;
     pthread_mutex_unlock(&embedded->lock);
+    return noted;
 }
 
 /* --- opening --------------------------------------------------------------------------------- */
@@ -61,8 +90,11 @@ static int create_endpoint(struct dispatch_embedded *embedded,
 static int start(struct dispatch_embedded *embedded,
                  const struct dispatch_embedded_options *options, struct dispatch_failure *failure)
 {
-    struct sdk_embedded_options inner = {
-        .url = embedded->url, .grace_ms = GRACE_MS, .stopped = on_stopped, .arg = embedded};
+    struct sdk_embedded_options inner = {.url = embedded->url,
+                                         .grace_ms = GRACE_MS,
+                                         .settled = on_settled,
+                                         .stopped = on_stopped,
+                                         .arg = embedded};
     struct sdk_place_of_calls place;
     int rc = 0;
 
@@ -95,6 +127,7 @@ int dispatch_embedded_open(const struct dispatch_embedded_options *options,
 {
     static const struct dispatch_embedded_options defaults;
     struct dispatch_embedded *made = calloc(1, sizeof *made);
+    pthread_condattr_t monotonic;
     int rc;
 
     if (!made)
@@ -105,7 +138,10 @@ int dispatch_embedded_open(const struct dispatch_embedded_options *options,
     made->own_loop = options->own_loop;
     made->run_in_step = options->run_in_step;
     pthread_mutex_init(&made->lock, NULL);
-    pthread_cond_init(&made->changed, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&made->changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     rc = start(made, options, failure);
     if (rc)
         dispatch_embedded_close(made);
@@ -133,10 +169,7 @@ static void stop(struct dispatch_embedded *embedded)
             sdk_client_turn(embedded->client, true);
         return;
     }
-    pthread_mutex_lock(&embedded->lock);
-    while (!embedded->stopped)
-        pthread_cond_wait(&embedded->changed, &embedded->lock);
-    pthread_mutex_unlock(&embedded->lock);
+    wait_for(embedded, &embedded->stopped, -1);
 }
 
 void dispatch_embedded_close(struct dispatch_embedded *embedded)
@@ -169,6 +202,32 @@ struct dispatch_client *dispatch_embedded_client(const struct dispatch_embedded 
 const char *dispatch_embedded_url(const struct dispatch_embedded *embedded)
 {
     return embedded->url;
+}
+
+static void settle_on_loop(void *arg)
+{
+    struct dispatch_embedded *embedded = arg;
+
+    sdk_embedded_settle(embedded->client->embedded);
+}
+
+int dispatch_embedded_settle(struct dispatch_embedded *embedded, int64_t timeout_ms,
+                             struct dispatch_failure *failure)
+{
+    if (embedded->client->pid != getpid() || embedded->own_loop)
+        return sdk_fail(failure, CODE_FAILED_PRECONDITION,
+                        embedded->own_loop ? "there is no thread to wait for: own_loop was asked "
+                                             "for"
+                                           : "this process was forked from the one that opened it");
+    pthread_mutex_lock(&embedded->lock);
+    embedded->settled = false; /* of an earlier one that gave up */
+    pthread_mutex_unlock(&embedded->lock);
+    if (!net_post(embedded->client->loop, settle_on_loop, embedded))
+        return sdk_fail_memory(failure);
+    if (wait_for(embedded, &embedded->settled, timeout_ms))
+        return 0;
+    return sdk_fail(failure, CODE_DEADLINE_EXCEEDED, "not all calls are done after %lld ms",
+                    (long long)timeout_ms);
 }
 
 int dispatch_embedded_descriptor(const struct dispatch_embedded *embedded)

@@ -155,6 +155,8 @@ static void step(void *arg)
     s->again = false;
     due = orchestrator_step(s->orchestrator);
     note_readiness(s);
+    if (s->options.stepped)
+        s->options.stepped(s->options.arg);
     s->stepping = false;
     set_step(s, due);
     if (s->stage == STAGE_DRAINING && orchestrator_idle(s->orchestrator))

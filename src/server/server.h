@@ -47,6 +47,7 @@ struct server_options {
     struct log *log;          /* or NULL */
     /* The store was loaded for the first time: calls are taken. */
     void (*ready)(void *arg, const struct server *server);
+    void (*stepped)(void *arg); /* after each step of the orchestrator, for its stats; or NULL */
     /* What server_stop began is over; server_destroy may follow, once this has returned. */
     void (*stopped)(void *arg);
     void *arg;
