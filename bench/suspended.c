@@ -148,7 +148,7 @@ static int load_meta(void *arg, const struct store_row *row)
 {
     struct error err;
 
-    return engine_load_meta(arg, row->key, row->value, &err);
+    return engine_load_meta(arg, row->key, row->sub, row->value, &err);
 }
 
 static int load_call(void *arg, const struct store_row *row)

@@ -16,6 +16,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct error err = {0};
     int code = row_decode_done(in, &row, &result, &err);
     require(!code || (err.code == code && err.message[0]));
+    struct tree_row tree;
+    err = (struct error){0};
+    code = tree_decode(in, 1, &tree, &err);
+    require(!code || (err.code == code && err.message[0]));
+    for (uint64_t id; !code && tree_next(&tree, &id);)
+        ;
     err = (struct error){0};
     code = row_decode(&in, &row, &err);
     require(!code || (err.code == code && err.message[0]));

@@ -17,9 +17,9 @@
  *   PAYLOAD  a call's bytes: sub PAYLOAD_INPUT, PAYLOAD_POLL_ERROR, PAYLOAD_CALLS (of a poll that
  *            waits for room), PAYLOAD_STATE + chunk
  *   DONE     one row a finished call, sub 0: its last record and its result
- *   META     small facts of the partition, by number
- *   KEY      what clients named by keys of their own: by a hash of the name, with a sub for each of
- *            those that share it
+ *   META     small facts of the partition, by number; with sub 1, the calls of a tree that is out
+ * of memory, by its root KEY      what clients named by keys of their own: by a hash of the name,
+ * with a sub for each of those that share it
  */
 enum table { TABLE_CALL, TABLE_PAYLOAD, TABLE_DONE, TABLE_META, TABLE_KEY, TABLE_COUNT };
 

@@ -219,7 +219,6 @@ void engine_committed(struct engine *e, int64_t now)
     struct call *c;
 
     assert(k);
-    (void)now;
     e->flight = NULL;
     e->confirmed = k->number;
     for (uint32_t i = 0; i < k->accepted_len; i++)
@@ -234,5 +233,6 @@ void engine_committed(struct engine *e, int64_t now)
     while ((c = ring_pop(e, &k->ready, RING_QUEUE)))
         call_enqueue(e, c);
     batch_reset(&k->batch);
+    swaps_step(e, now);
     engine_pump(e);
 }

@@ -49,7 +49,8 @@ bool engine_remove(struct engine *e, const struct engine_row *row, size_t value)
 {
     uint64_t bytes = row_kept_size(row, value);
 
-    if (e->failed || call_find(e, row->id)) /* its result is still to be delivered */
+    if (e->failed || call_find(e, row->id) ||
+        tree_is_out(e, row->root)) /* its result is still to be delivered */
         return false;
     engine_delete(e, TABLE_DONE, row->id, 0);
     if (row->has_input)
@@ -120,6 +121,15 @@ static void orphan(struct engine *e, struct call *parent, struct call *child)
         call_unstore(e, child); /* nobody will take the result */
 }
 
+/* A live call that nobody waits for any more is not found from its root. */
+static void scatter(struct engine *e, const struct call *c)
+{
+    struct call *root = call_find(e, c->root_id);
+
+    if (root)
+        root->scattered = true;
+}
+
 void call_take_result(struct engine *e, struct call *c, struct call *child)
 {
     assert(child->parent == c->self && c->inbox_count > 0);
@@ -155,6 +165,8 @@ void call_orphan_children(struct engine *e, struct call *c, int64_t now, enum or
         orphan(e, c, child);
         if (what == ORPHANS_CANCEL_UNSTARTED && !started && child->state != CALL_DONE)
             call_finish(e, child, now, STATUS_PERMANENT_ERROR, END_CANCELLED, NULL, NULL);
+        else if (child->state != CALL_DONE)
+            scatter(e, child);
     }
 }
 

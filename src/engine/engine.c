@@ -68,6 +68,8 @@ int engine_create(struct engine **engine, const struct engine_config *config, st
     events_init(e);
     list_init(&e->stalled);
     map_init(&e->org_by_name);
+    map_init(&e->swapped);
+    heap_init(&e->asleep);
     map_init(&e->stall_by_call);
     list_init(&e->runnable);
     buf_init(&e->scratch, SCRATCH_MAX);
@@ -92,6 +94,7 @@ void engine_destroy(struct engine *e)
     }
     turns_free_spare(e);
     stalls_free(e);
+    swapped_free(e);
     orgs_free(e);
     free(e->groups);
     free(e->group_holes);
@@ -391,13 +394,19 @@ static void call_due(struct engine *e, struct call *c, int64_t now)
     call_enqueue(e, c);
 }
 
-void engine_tick(struct engine *e, int64_t now)
+void calls_tick(struct engine *e, int64_t now)
 {
     struct call *c;
 
     while (!e->failed && (c = timers_first(e)) && timer_key(e, c) <= now)
         call_due(e, c, now);
+}
+
+void engine_tick(struct engine *e, int64_t now)
+{
+    calls_tick(e, now);
     events_tick(e, now);
+    swaps_step(e, now);
     engine_pump(e);
 }
 
@@ -405,9 +414,11 @@ int64_t engine_next_due(const struct engine *e)
 {
     const struct heap_node *early = heap_min(&e->early);
     const struct call *c = timers_first(e);
-    int64_t due = c ? timer_key(e, c) : TIME_NEVER;
+    int64_t due = c ? timer_key(e, c) : TIME_NEVER, other = swaps_next_due(e);
 
-    return early && early->key < due ? early->key : due;
+    if (early && early->key < due)
+        due = early->key;
+    return other < due ? other : due;
 }
 
 /* --- looking ---------------------------------------------------------------------------------- */
@@ -448,6 +459,7 @@ void engine_stats(const struct engine *e, struct engine_stats *stats)
 {
     *stats = e->stats;
     stats->live = live(e);
+    stats->swapped = e->swapped_calls;
     stats->ready = e->by_state[CALL_READY];
     stats->waiting = e->by_state[CALL_WAITING];
     stats->running = e->by_state[CALL_RUNNING];

@@ -45,9 +45,9 @@ struct engine_config {
     int64_t overdue_spread_ns; /* after a load, what is overdue is spread over it at most: 30 s */
     int64_t min_wait_ns; /* reserved for polls: a max_wait shorter than it is not a timer; 0 */
 
-    uint32_t live_max;  /* calls in memory: 4,000,000. New roots are refused past 90%; a poll whose
-                           calls find no room waits, save that the oldest tree of those that wait
-                           always finds some */
+    uint32_t live_max;  /* calls in memory: 4,000,000. From 80% on, trees that only wait leave it
+                           (swap.c). New roots are refused past 90%; a poll whose calls find no room
+                           waits, save that the oldest tree of those that wait always finds some */
     uint32_t calls_max; /* of one Dispatch or poll: 10,000 */
     uint32_t outstanding_max;   /* children not done, a parent: 100,000 */
     uint32_t depth_max;         /* of a tree: 1,000 */
@@ -77,7 +77,8 @@ bool engine_failed(const struct engine *engine);
  * Before any event: every row of TABLE_META, then every row of TABLE_CALL, each table in the order
  * of its keys; then engine_loaded. CODE_DATA_LOSS names a row that cannot be.
  */
-int engine_load_meta(struct engine *engine, uint64_t key, struct slice value, struct error *err);
+int engine_load_meta(struct engine *engine, uint64_t key, uint32_t sub, struct slice value,
+                     struct error *err);
 int engine_load_call(struct engine *engine, uint64_t key, struct slice value, struct error *err);
 /* Every row of TABLE_KEY from key_first(KEY_EVENT) on, after the CALL rows. */
 int engine_load_key(struct engine *engine, uint64_t key, uint32_t sub, struct slice value,
@@ -217,6 +218,27 @@ void engine_hold_runs(struct engine *engine, bool hold);
 void engine_fetched(struct engine *engine, int64_t now, uint64_t call, uint32_t generation,
                     struct slice calls, const struct error *failure);
 
+/*
+ * Trees that only wait leave memory when it fills up (swap.c). What is done to one of their calls
+ * finds none then, as if it were done: engine_wake_tree with its root, which its row names, is true
+ * if the tree is out, and sees to it that it comes back; ENGINE_AWAKE says when.
+ */
+bool engine_wake_tree(struct engine *engine, uint64_t root);
+/* True if it is out; *due: when it comes back at the latest, if there is room. */
+bool engine_tree_due(const struct engine *engine, uint64_t root, int64_t *due);
+/* The call that has the key, live or done; 0: none. */
+uint64_t engine_key_call(const struct engine *engine, struct slice org, struct slice key);
+
+struct engine_tree_call {
+    uint64_t id;
+    struct slice row;
+};
+/* Every ENGINE_FETCH_TREE is answered once: with the CALL rows that the row (META, root, META_TREE)
+ * names, in that order; or with why they cannot be had, which makes engine_failed true. */
+void engine_tree_fetched(struct engine *engine, int64_t now, uint64_t root,
+                         const struct engine_tree_call *calls, size_t count,
+                         const struct error *failure);
+
 /* --- commits --------------------------------------------------------------------------------- */
 
 /*
@@ -234,6 +256,8 @@ enum engine_effect_kind {
     ENGINE_ACCEPTED,   /* token: what the event asked is durable */
     ENGINE_DONE,       /* call: its end is durable (TABLE_DONE has it) */
     ENGINE_FETCH,      /* call, generation: engine_fetched is wanted, with its PAYLOAD_CALLS */
+    ENGINE_FETCH_TREE, /* call: a root; engine_tree_fetched is wanted */
+    ENGINE_AWAKE,      /* call: a root; its tree is in memory again */
 };
 
 struct engine_effect {
@@ -275,11 +299,15 @@ bool engine_find(const struct engine *engine, uint64_t id, struct engine_row *ro
 /* Appends why a call does not run, for people: "retry in 3.2 s after THROTTLED"; nothing for one
  * that runs, is done or is not there. */
 void engine_why(const struct engine *engine, int64_t now, uint64_t id, struct buf *out);
+/* The same of any call of a tree that is out of memory. */
+void engine_why_tree(const struct engine *engine, int64_t now, uint64_t root, struct buf *out);
 
 struct engine_stats {
     uint64_t live, ready, waiting, running, suspended;
     uint64_t dispatched, finished, attempts, retries, expired, cancelled, stale_answers; /* since it
                                                                                   was created */
+    uint64_t swapped;                 /* calls out of memory, which the others do not count */
+    uint64_t swapped_out, swapped_in; /* trees, since it was created */
     uint64_t next_id;
     uint64_t kept_bytes, kept_calls; /* of calls that are done, until they are removed; inputs are
                                         counted in rough sizes */

@@ -127,6 +127,13 @@ static void event_put(struct engine *e, const struct event *ev)
 
 /* --- calls come and go ------------------------------------------------------------------------ */
 
+uint64_t engine_key_call(const struct engine *e, struct slice org, struct slice key)
+{
+    const struct event *ev = event_find(e, org, key);
+
+    return ev ? ev->call : 0;
+}
+
 bool event_room(const struct engine *e)
 {
     return e->events_len < e->config.events_max;

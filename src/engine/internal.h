@@ -2,8 +2,8 @@
 /*
  * What the engine's files share. A newcomer's order: state.c (the moves of a call), engine.c
  * (events other than answers), answer.c (how runs end), group.c (who runs next), stall.c (who waits
- * for room), commit.c (what becomes durable, and what waits for it), load.c, row.c; record.c for
- * how records are kept.
+ * for room), swap.c (who sleeps elsewhere), commit.c (what becomes durable, and what waits for it),
+ * load.c, row.c; record.c for how records are kept.
  */
 #ifndef ENGINE_INTERNAL_H
 #define ENGINE_INTERNAL_H
@@ -117,6 +117,7 @@ struct call {
     bool inbox_error : 1;    /* one in the inbox has failed */
     bool failed : 1;         /* done, with an error for the parent */
     bool is_event : 1;       /* completed from outside: event.c */
+    bool scattered : 1;      /* a root: a call of its tree is not linked from it: swap.c */
     uint8_t input_class : 6; /* row_size_class of its input */
 };
 
@@ -153,6 +154,12 @@ struct engine {
     struct map stall_by_call;
     uint64_t growing; /* calls that are being fetched */
     uint64_t favoured, favoured_root;
+    struct map swapped; /* root to struct swapped: trees that are out of memory, swap.c */
+    struct heap asleep; /* those that are not being fetched, by when they are due */
+    uint64_t swapped_calls;
+    bool making_room, sweeping;
+    uint32_t sweep_hand, sweep_round;
+    int64_t sweep_rest;  /* no looking for trees that may leave until then */
     bool favour_pending; /* a stall of that tree may still be waiting */
 
     struct group **groups; /* by index; NULL: free */
@@ -282,6 +289,7 @@ int64_t spec_expires(const struct engine *e, int64_t now, const struct engine_sp
 /* CODE_INVALID_ARGUMENT for one that could never start. */
 int spec_check(const struct engine *e, int64_t now, const struct engine_spec *spec,
                const struct call *parent, struct error *err);
+void calls_tick(struct engine *e, int64_t now); /* those that are due */
 /* Links a record that was just made, READY or WAITING, to run once the open batch is confirmed. */
 void call_admit(struct engine *e, struct call *c);
 
@@ -374,11 +382,27 @@ void stall_poll(struct engine *e, struct call *c, const struct engine_answer *an
 bool stall_add(struct engine *e, struct call *c, uint32_t count);
 void stall_drop(struct engine *e, struct call *c); /* harmless if it does not wait */
 uint32_t stall_count(const struct engine *e, const struct call *c);
+/* Would the next one find room now? True, too, if none waits. */
+bool stall_fits(const struct engine *e);
+bool stall_is_favoured(const struct engine *e); /* some tree is */
 void stalls_pump(struct engine *e);
 void stalls_free(struct engine *e);
 /* answer.c: room was found for the calls of the answer; or its poll is refused. */
 void call_grow(struct engine *e, struct call *c, int64_t now, const struct engine_answer *answer,
                const struct error *refused);
+
+/* --- swap.c */
+
+bool tree_is_out(const struct engine *e, uint64_t root);
+void swapped_free(struct engine *e);
+/* Makes room if it is wanted, and asks for what is due. */
+void swaps_step(struct engine *e, int64_t now);
+int64_t swaps_next_due(const struct engine *e);
+void swaps_check(const struct engine *e);
+int engine_load_tree(struct engine *e, uint64_t root, struct slice value, struct error *err);
+/* load.c: the rows of one tree, in the order of their ids. */
+int load_tree(struct engine *e, int64_t now, const struct engine_tree_call *calls, size_t count,
+              struct error *err);
 
 /* --- commit.c */
 

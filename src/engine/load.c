@@ -8,10 +8,15 @@
 
 #include "engine/internal.h"
 
-int engine_load_meta(struct engine *e, uint64_t key, struct slice value, struct error *err)
+int engine_load_meta(struct engine *e, uint64_t key, uint32_t sub, struct slice value,
+                     struct error *err)
 {
     uint64_t number;
 
+    if (sub == META_TREE)
+        return engine_load_tree(e, key, value, err);
+    if (sub)
+        return CODE_OK;
     if (key == META_KEPT) {
         if (!slice_get_u64(&value, &e->kept_bytes) || !slice_get_u64(&value, &e->kept_calls))
             return error_set(err, CODE_DATA_LOSS, "meta row %d is damaged", META_KEPT);
@@ -90,46 +95,67 @@ static void join_parent(struct engine *e, struct call *c)
 {
     struct call *parent = c->depth ? call_find(e, c->parent_id) : NULL;
 
-    if (!parent || parent->state == CALL_DONE || parent->generation != c->parent_generation)
+    if (!parent || parent->state == CALL_DONE || parent->generation != c->parent_generation) {
+        parent = call_find(e, c->root_id);
+        if (parent && c->depth)
+            parent->scattered = true;
         return;
+    }
     c->parent = parent->self;
     ring_append(e, &parent->children, c, RING_SIBLING);
     parent->outstanding++;
 }
 
-int engine_load_call(struct engine *e, uint64_t key, struct slice value, struct error *err)
+static int read_call(uint64_t key, struct slice value, struct engine_row *r, struct error *err)
+{
+    int code = row_decode(&value, r, err);
+
+    if (code)
+        return code;
+    if (r->id != key || value.len || r->state == CALL_RUNNING || r->depth > UINT16_MAX ||
+        r->state_len > UINT32_MAX || r->result_len > UINT32_MAX ||
+        (r->state == CALL_WAITING && (r->due == TIME_NEVER) != (r->key.len > 0)) ||
+        r->state_chunks > STATE_CHUNKS_MAX || (r->state == CALL_READY && r->due != TIME_NEVER) ||
+        (r->state == CALL_SUSPENDED && r->fresh))
+        return error_set(err, CODE_DATA_LOSS, "row of call %llu cannot be",
+                         (unsigned long long)key);
+    return CODE_OK;
+}
+
+static int load_call(struct engine *e, const struct engine_row *r, struct error *err)
 {
     static const enum move moves[] = {
         [CALL_READY] = MOVE_LOADED_READY,
         [CALL_WAITING] = MOVE_LOADED_WAITING,
         [CALL_DONE] = MOVE_LOADED_DONE,
     };
+    struct call *c = call_new(e);
+
+    if (!c || !calls_reserve(e, 1) || !fill(e, c, r))
+        return error_memory(err); /* the engine is destroyed after a failed load */
+    call_insert(e, c);
+    join_parent(e, c);
+    if (r->state != CALL_SUSPENDED) /* whose children are known only when all is read: go_on */
+        call_move(e, c, moves[r->state]);
+    return CODE_OK;
+}
+
+int engine_load_call(struct engine *e, uint64_t key, struct slice value, struct error *err)
+{
     struct engine_row r;
-    struct call *c;
-    int code = row_decode(&value, &r, err);
+    int code = read_call(key, value, &r, err);
 
     if (code)
         return code;
-    if (r.id != key || value.len || r.state == CALL_RUNNING || key <= e->last_loaded ||
-        r.depth > UINT16_MAX || r.state_len > UINT32_MAX || r.result_len > UINT32_MAX ||
-        (r.state == CALL_WAITING && (r.due == TIME_NEVER) != (r.key.len > 0)) ||
-        r.state_chunks > STATE_CHUNKS_MAX || (r.state == CALL_READY && r.due != TIME_NEVER) ||
-        (r.state == CALL_SUSPENDED && r.fresh))
-        return error_set(err, CODE_DATA_LOSS, "row of call %llu cannot be",
+    if (key <= e->last_loaded)
+        return error_set(err, CODE_DATA_LOSS, "row of call %llu is out of order",
                          (unsigned long long)key);
-    c = call_new(e);
-    if (!c || !calls_reserve(e, 1) || !fill(e, c, &r))
-        return error_memory(err); /* the engine is destroyed after a failed load */
-    call_insert(e, c);
     e->last_loaded = key;
     if (key >= e->next_id)
         e->next_id = key + 1;
     if (r.finish >= e->next_finish)
         e->next_finish = r.finish + 1;
-    join_parent(e, c);
-    if (r.state != CALL_SUSPENDED) /* whose children are known only when all is read: go_on */
-        call_move(e, c, moves[r.state]);
-    return CODE_OK;
+    return tree_is_out(e, r.root) ? CODE_OK : load_call(e, &r, err);
 }
 
 static int by_finish(const void *a, const void *b)
@@ -139,8 +165,30 @@ static int by_finish(const void *a, const void *b)
     return x->finish < y->finish ? -1 : x->finish > y->finish;
 }
 
+static void deliver_end(struct engine *e, struct call *c)
+{
+    struct call *parent = call_at(e, c->parent);
+
+    if (!parent) {
+        call_forget(e, c); /* its parent ended or restarted before it could take it */
+        return;
+    }
+    ring_remove(e, &parent->children, c, RING_SIBLING);
+    parent->outstanding--;
+    ring_append(e, &parent->inbox, c, RING_SIBLING);
+    parent->inbox_count++;
+    parent->inbox_error |= c->failed;
+}
+
 /* Ends that were not delivered, in the order they finished. */
-static bool deliver_ends(struct engine *e)
+static void deliver_ends(struct engine *e, struct call **ends, size_t count)
+{
+    qsort(ends, count, sizeof(struct call *), by_finish);
+    for (size_t i = 0; i < count; i++)
+        deliver_end(e, ends[i]);
+}
+
+static bool deliver_all_ends(struct engine *e)
 {
     struct call **ends = malloc((e->by_state[CALL_DONE] + 1) * sizeof *ends), *c;
     uint32_t pos = 0, done = 0;
@@ -150,20 +198,7 @@ static bool deliver_ends(struct engine *e)
     while ((c = call_next(e, &pos)))
         if (c->state == CALL_DONE)
             ends[done++] = c;
-    qsort(ends, done, sizeof(struct call *), by_finish);
-    for (uint32_t i = 0; i < done; i++) {
-        struct call *parent = call_at(e, ends[i]->parent);
-
-        if (!parent) {
-            call_forget(e, ends[i]); /* its parent ended or restarted before it could take it */
-            continue;
-        }
-        ring_remove(e, &parent->children, ends[i], RING_SIBLING);
-        parent->outstanding--;
-        ring_append(e, &parent->inbox, ends[i], RING_SIBLING);
-        parent->inbox_count++;
-        parent->inbox_error |= ends[i]->failed;
-    }
+    deliver_ends(e, ends, done);
     free(ends);
     return true;
 }
@@ -198,7 +233,7 @@ int engine_loaded(struct engine *e, int64_t now, struct error *err)
     uint32_t pos = 0;
     struct call *c;
 
-    if (!timers_reserve(e, e->call_count) || !deliver_ends(e))
+    if (!timers_reserve(e, e->call_count) || !deliver_all_ends(e))
         return error_memory(err);
     while ((c = call_next(e, &pos))) /* oldest first */
         if (c->state != CALL_DONE)
@@ -207,4 +242,34 @@ int engine_loaded(struct engine *e, int64_t now, struct error *err)
         return error_memory(err);
     engine_tick(e, now);
     return CODE_OK;
+}
+
+int load_tree(struct engine *e, int64_t now, const struct engine_tree_call *calls, size_t count,
+              struct error *err)
+{
+    struct call **ends = malloc((count + 1) * sizeof *ends);
+    size_t done = 0;
+    int code = ends && timers_reserve(e, count) ? CODE_OK : error_memory(err);
+
+    for (size_t i = 0; i < count && !code; i++) {
+        struct engine_row r;
+
+        code = read_call(calls[i].id, calls[i].row, &r, err);
+        if (!code && call_find(e, r.id))
+            code = error_set(err, CODE_DATA_LOSS, "a call is in memory twice");
+        if (!code)
+            code = load_call(e, &r, err);
+        if (!code && r.state == CALL_DONE)
+            ends[done++] = call_find(e, r.id);
+    }
+    if (!code)
+        deliver_ends(e, ends, done);
+    for (size_t i = 0; i < count && !code; i++) {
+        struct call *c = call_find(e, calls[i].id);
+
+        if (c && c->state != CALL_DONE)
+            go_on(e, c, now);
+    }
+    free(ends);
+    return code;
 }

@@ -10,6 +10,7 @@
  *    4  take the answer to an older run       10  run before the commit
  *    5  resume early                          11  deliver what was given up
  *    6  lose the results of a failed run      12  append wherever it says
+ *   13  forget when a tree that sleeps is due
  */
 #ifndef ENGINE_MUTATION_H
 #define ENGINE_MUTATION_H

@@ -315,3 +315,44 @@ const char *call_state_name(enum call_state state)
 
     return (unsigned)state < CALL_STATES ? names[state] : "unknown";
 }
+
+/* --- trees ------------------------------------------------------------------------------------ */
+
+#define TREE_VERSION 1
+
+void tree_encode(struct buf *out, uint64_t root, int64_t wake, const uint64_t *ids, uint32_t calls)
+{
+    buf_append_byte(out, TREE_VERSION);
+    buf_put_u64(out, (uint64_t)wake);
+    buf_put_varint(out, calls);
+    for (uint32_t i = 0; i < calls; root = ids[i++])
+        buf_put_varint(out, ids[i] - root);
+}
+
+int tree_decode(struct slice value, uint64_t root, struct tree_row *tree, struct error *err)
+{
+    uint64_t wake, calls;
+    uint8_t version;
+
+    if (slice_get_byte(&value, &version) && version > TREE_VERSION)
+        return error_set(err, CODE_FAILED_PRECONDITION,
+                         "a tree's row is of version %u, and the newest known is %u", version,
+                         TREE_VERSION);
+    if (!value.len || !slice_get_u64(&value, &wake) || !slice_get_varint(&value, &calls) ||
+        calls == 0 || calls > value.len)
+        return error_set(err, CODE_DATA_LOSS, "the row of tree %llu is damaged",
+                         (unsigned long long)root);
+    *tree = (struct tree_row){
+        .wake = (int64_t)wake, .calls = (uint32_t)calls, .ids = value, .last = root};
+    return CODE_OK;
+}
+
+bool tree_next(struct tree_row *tree, uint64_t *id)
+{
+    uint64_t step;
+
+    if (!tree->ids.len || !slice_get_varint(&tree->ids, &step))
+        return false;
+    *id = tree->last += step;
+    return true;
+}

@@ -90,9 +90,23 @@ uint64_t row_class_size(uint8_t size_class);
 /* What a call that is done takes, if `value` bytes is its DONE row. */
 uint64_t row_kept_size(const struct engine_row *row, size_t value);
 
-/* TABLE_META's keys; from META_NOTES on, rows of whoever is around the engine, which it keeps and
- * does not read. */
+/* TABLE_META's keys, with sub 0; from META_NOTES on, rows of whoever is around the engine, which it
+ * keeps and does not read. With sub META_TREE the key is a root: its tree is out of memory. */
 #define META_NOTES (UINT64_C(1) << 32)
 enum { META_NEXT_ID = 1, META_NEXT_FINISH = 2, META_KEPT = 3 };
+enum { META_TREE = 1 };
+
+/* Such a row: when the tree is due, and its calls, their numbers going up. */
+struct tree_row {
+    int64_t wake;
+    uint32_t calls;
+    struct slice ids; /* those not read yet: tree_next */
+    uint64_t last;
+};
+/* The ids are a view into `value`. CODE_DATA_LOSS; CODE_FAILED_PRECONDITION: of a newer version. */
+int tree_decode(struct slice value, uint64_t root, struct tree_row *tree, struct error *err);
+void tree_encode(struct buf *out, uint64_t root, int64_t wake, const uint64_t *ids, uint32_t calls);
+/* False: that was the last; or it is damaged, and there were fewer than `calls`. */
+bool tree_next(struct tree_row *tree, uint64_t *id);
 
 #endif

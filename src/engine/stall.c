@@ -32,11 +32,14 @@ static bool is_live(const struct call *c)
 }
 
 /* 0: none is. */
-static uint64_t favoured_root(struct engine *e)
+static uint64_t favoured_root(const struct engine *e)
 {
-    if (e->favoured && !is_live(call_find(e, e->favoured)))
-        e->favoured = 0;
-    return e->favoured ? e->favoured_root : 0;
+    return e->favoured && is_live(call_find(e, e->favoured)) ? e->favoured_root : 0;
+}
+
+bool stall_is_favoured(const struct engine *e)
+{
+    return favoured_root(e) != 0;
 }
 
 static struct org *org_of(const struct engine *e, const struct stall *s)
@@ -227,6 +230,15 @@ static void fetch(struct engine *e, struct stall *s)
                        .kind = ENGINE_FETCH, .call = s->call, .generation = s->generation});
 }
 
+bool stall_fits(const struct engine *e)
+{
+    const struct org *o = LIST_ENTRY(e->stalled.next, struct org, stalled);
+
+    return list_empty(&e->stalled) ||
+           e->call_count + e->growing + LIST_ENTRY(o->stalls.next, struct stall, link)->count <=
+               e->config.live_max;
+}
+
 static bool is_durable(const struct engine *e, const struct stall *s)
 {
     return !call_is_held(e, call_find(e, s->call));
@@ -256,7 +268,7 @@ void stalls_pump(struct engine *e)
         struct org *o = LIST_ENTRY(e->stalled.next, struct org, stalled);
         struct stall *s = LIST_ENTRY(o->stalls.next, struct stall, link);
 
-        if (e->call_count + e->growing + s->count > e->config.live_max || !is_durable(e, s))
+        if (!stall_fits(e) || !is_durable(e, s))
             break;
         fetch(e, s);
     }

@@ -171,5 +171,6 @@ void engine_check(const struct engine *e)
         refs += t->refs;
     assert(calls == e->call_count && calls == refs && group_refs == e->target_by_key.len);
     assert(in_flight == e->in_flight && in_flight <= e->config.runs_max);
+    swaps_check(e);
     assert(ready == queued && stalls == e->stall_by_call.len);
 }

@@ -21,7 +21,7 @@ static void start(struct bench *b)
 
     b->config.seed = 7;
     b->config.incarnation++;
-    b->runs_len = b->fetches_len = 0;
+    b->runs_len = b->fetches_len = b->trees_len = 0;
     assert_int_equal(engine_create(&b->e, &b->config, &err), 0);
     engine_set_reject(b->e, reject, NULL);
     for (enum table t = TABLE_COUNT; t-- > 0;) /* META before CALL */
@@ -32,7 +32,8 @@ static void start(struct bench *b)
                 if (r->table != t || r->key != key)
                     continue;
                 if (t == TABLE_META)
-                    assert_int_equal(engine_load_meta(b->e, key, blob_slice(r->value), &err), 0);
+                    assert_int_equal(
+                        engine_load_meta(b->e, key, r->sub, blob_slice(r->value), &err), 0);
                 if (t == TABLE_CALL)
                     assert_int_equal(engine_load_call(b->e, key, blob_slice(r->value), &err), 0);
             }
@@ -98,6 +99,9 @@ void bench_drain(struct bench *b)
             b->runs[b->runs_len++] = f;
         if (f.kind == ENGINE_FETCH)
             b->fetches[b->fetches_len++] = f;
+        if (f.kind == ENGINE_FETCH_TREE)
+            b->trees[b->trees_len++] = f.call;
+        b->awake += f.kind == ENGINE_AWAKE;
         if (f.kind == ENGINE_CANCEL_RUN)
             b->cancelled_attempt = f.attempt;
         b->accepted += f.kind == ENGINE_ACCEPTED;
@@ -237,4 +241,26 @@ size_t bench_count(struct bench *b, enum table table)
     for (size_t i = 0; i < b->rows_len; i++)
         n += b->rows[i].table == table;
     return n;
+}
+
+void bench_fetch_tree(struct bench *b)
+{
+    struct engine_tree_call calls[256];
+    uint64_t root = b->trees[0], id;
+    struct tree_row tree;
+    struct error err;
+    size_t count = 0;
+
+    assert_true(b->trees_len > 0);
+    memmove(b->trees, b->trees + 1, --b->trees_len * sizeof *b->trees);
+    assert_int_equal(tree_decode(blob_slice(bench_find(b, TABLE_META, root, META_TREE)->value),
+                                 root, &tree, &err),
+                     0);
+    for (; tree_next(&tree, &id); count++) {
+        assert_true(count < 256);
+        calls[count] =
+            (struct engine_tree_call){id, blob_slice(bench_find(b, TABLE_CALL, id, 0)->value)};
+    }
+    engine_tree_fetched(b->e, b->now, root, calls, count, NULL);
+    bench_commit(b);
 }

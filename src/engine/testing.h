@@ -27,6 +27,9 @@ struct bench {
     size_t runs_len;
     struct engine_effect fetches[64];
     size_t fetches_len;
+    uint64_t trees[256]; /* roots whose trees are to be fetched */
+    size_t trees_len;
+    int awake;
     uint64_t cancelled_attempt;
     int accepted, done;
     uint64_t last_done;
@@ -50,6 +53,8 @@ void bench_exit(struct bench *b, struct engine_effect f, enum status status, con
 void bench_poll(struct bench *b, struct engine_answer a, const char *state);
 struct engine_result bench_result(struct bench *b, uint64_t id, struct engine_row *row);
 enum call_state bench_state(struct bench *b, uint64_t id);
+/* Gives the engine the first tree it asks for. */
+void bench_fetch_tree(struct bench *b);
 size_t bench_count(struct bench *b, enum table table);
 
 #endif

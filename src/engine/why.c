@@ -121,3 +121,17 @@ void engine_why(const struct engine *e, int64_t now, uint64_t id, struct buf *ou
         break;
     }
 }
+
+void engine_why_tree(const struct engine *e, int64_t now, uint64_t root, struct buf *out)
+{
+    char text[WHEN_MAX];
+    int64_t due;
+
+    if (!engine_tree_due(e, root, &due))
+        return;
+    if (due <= now)
+        buf_append_str(out, "its tree to be read back into memory");
+    else
+        buf_printf(out, "what all its tree waits for, out of memory: the first of it is due in %s",
+                   when(due, now, text));
+}

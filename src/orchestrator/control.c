@@ -9,13 +9,20 @@
 
 #include "orchestrator/inner.h"
 
+typedef int engine_event(struct engine *e, int64_t now, uint64_t id, void *token,
+                         struct error *err);
+
 /* A request that first reads its call. */
 struct reading {
     struct lookup lookup;                /* first */
     orchestrator_cancelled *cancelled;   /* either this, */
     orchestrator_dispatched *dispatched; /* or this */
     void *arg;
-    char org[];
+    engine_event *event;        /* of a live call; NULL: it is completed, or retried */
+    struct engine_completion x; /* with references of its own, and a copy of the key */
+    struct list link;           /* in o->sleepers, until the tree of `root` is in memory */
+    uint64_t root;
+    char org[]; /* and behind it the key */
 };
 
 static int reading_start(struct orchestrator *o, struct slice org, uint64_t id,
@@ -24,9 +31,9 @@ static int reading_start(struct orchestrator *o, struct slice org, uint64_t id,
 {
     struct reading *r;
 
-    if (o->lookup_count >= REQUESTS_MAX)
+    if (o->lookup_count + o->sleeper_count >= REQUESTS_MAX)
         return error_set(err, CODE_RESOURCE_EXHAUSTED, "too many requests are waiting");
-    r = calloc(1, sizeof *r + org.len);
+    r = calloc(1, sizeof *r + org.len + KEY_NAME_MAX);
     if (!r)
         return error_memory(err);
     if (org.len)
@@ -60,28 +67,6 @@ static int read_row(struct lookup *l, struct engine_row *row, bool *live, struct
 /* --- cancel, restart ---------------------------------------------------------------------------
  */
 
-typedef int engine_event(struct engine *e, int64_t now, uint64_t id, void *token,
-                         struct error *err);
-
-/* The call is not live, as far as the engine knows: says what it is. */
-static void not_live(struct lookup *l)
-{
-    struct reading *r = (struct reading *)(void *)l;
-    struct error err = {0};
-    struct engine_row row;
-    bool live;
-
-    if (!read_row(l, &row, &live, &err)) {
-        if (live)
-            error_set(&err, CODE_UNAVAILABLE, "call %s has just changed: ask again", l->text);
-        else
-            error_set(&err, CODE_FAILED_PRECONDITION, "call %s is done already", l->text);
-    }
-    r->cancelled(r->arg, &err);
-    lookup_drop(l);
-    free(r);
-}
-
 static int control_live(struct orchestrator *o, uint64_t id, engine_event *event,
                         orchestrator_cancelled *done, void *arg, struct error *err)
 {
@@ -99,45 +84,6 @@ static int control_live(struct orchestrator *o, uint64_t id, engine_event *event
     else
         list_append(&o->pending, &p->link);
     return code;
-}
-
-static void control(struct orchestrator *o, struct slice org, struct slice text,
-                    engine_event *event, orchestrator_cancelled *done, void *arg)
-{
-    struct error err = {0};
-    struct engine_row row;
-    struct reading *r = NULL;
-    uint64_t id = 0;
-    int code = request_check_open(o, &err);
-
-    if (!code)
-        code = request_id(o, text, &id, &err);
-    /* A call whose end is not durable yet may live again after a crash: the committed rows say. */
-    if (!code && engine_find(o->engine, id, &row) && row.state != CALL_DONE) {
-        code = slice_eq(row.org, org) ? control_live(o, id, event, done, arg, &err)
-                                      : request_not_known(&err, text);
-    } else if (!code) {
-        code = reading_start(o, org, id, not_live, &r, &err);
-        if (!code) {
-            r->cancelled = done;
-            r->arg = arg;
-            lookup_start(&r->lookup);
-        }
-    }
-    if (code)
-        done(arg, &err);
-}
-
-void orchestrator_cancel(struct orchestrator *o, struct slice org, struct slice id,
-                         orchestrator_cancelled *done, void *arg)
-{
-    control(o, org, id, engine_cancel, done, arg);
-}
-
-void orchestrator_restart(struct orchestrator *o, struct slice org, struct slice id,
-                          orchestrator_cancelled *done, void *arg)
-{
-    control(o, org, id, engine_restart, done, arg);
 }
 
 /* --- complete ----------------------------------------------------------------------------------
@@ -206,6 +152,141 @@ static int complete(struct orchestrator *o, const struct engine_completion *x,
     return code;
 }
 
+/* --- calls that are not in memory --------------------------------------------------------------
+ */
+
+static void reading_end(struct reading *r, const struct error *error)
+{
+    if (error)
+        r->cancelled(r->arg, error);
+    lookup_drop(&r->lookup);
+    blob_unref(r->x.output);
+    blob_unref(r->x.error);
+    free(r);
+}
+
+/* True if the tree is out of memory: the request waits for it. */
+static bool sleep_on(struct reading *r, uint64_t root)
+{
+    struct orchestrator *o = r->lookup.o;
+
+    if (!orchestrator_engine_open(o) || !engine_wake_tree(o->engine, root))
+        return false;
+    r->root = root;
+    list_append(&o->sleepers, &r->link);
+    o->sleeper_count++;
+    return true;
+}
+
+/* The call is in memory, or was just now. */
+static void go_ahead(struct reading *r, uint64_t root)
+{
+    struct lookup *l = &r->lookup;
+    struct orchestrator *o = l->o;
+    struct error err = {0};
+    struct engine_row row;
+    int code = request_check_open(o, &err);
+
+    if (sleep_on(r, root))
+        return;
+    if (!code && (!engine_find(o->engine, l->id, &row) || row.state == CALL_DONE))
+        code = error_set(&err, CODE_UNAVAILABLE, "call %s has just changed: ask again", l->text);
+    else if (!code && r->event)
+        code = control_live(o, l->id, r->event, r->cancelled, r->arg, &err);
+    else if (!code)
+        code = complete(o, &r->x, r->cancelled, r->arg, &err);
+    reading_end(r, code ? &err : NULL);
+}
+
+/* As far as the engine knows there is no such live call: it is done; or out of memory, then the
+ * request waits for it. */
+static void not_in_memory(struct lookup *l)
+{
+    struct reading *r = (struct reading *)(void *)l;
+    struct error err = {0};
+    struct engine_row row;
+    bool live = false;
+    int code = read_row(l, &row, &live, &err);
+
+    if (!code && live) {
+        go_ahead(r, row.root);
+        return;
+    }
+    if (!code || (code == CODE_NOT_FOUND && r->x.key.len)) /* a key is known as long as its call */
+        error_set(&err, CODE_FAILED_PRECONDITION, "call %s is done already", l->text);
+    reading_end(r, &err);
+}
+
+void control_awake(struct orchestrator *o, uint64_t root)
+{
+    struct list ready;
+
+    list_init(&ready); /* out of the other list first: requests come from callbacks */
+    LIST_FOR_EACH (it, tmp, &o->sleepers) {
+        if (LIST_ENTRY(it, struct reading, link)->root != root)
+            continue;
+        list_remove(it);
+        list_append(&ready, it);
+        o->sleeper_count--;
+    }
+    while (!list_empty(&ready))
+        go_ahead(LIST_ENTRY(list_pop(&ready), struct reading, link), root);
+}
+
+void control_fail_sleepers(struct orchestrator *o, const struct error *error)
+{
+    struct list all;
+
+    list_init(&all);
+    list_splice(&all, &o->sleepers);
+    o->sleeper_count = 0;
+    while (!list_empty(&all))
+        reading_end(LIST_ENTRY(list_pop(&all), struct reading, link), error);
+}
+
+/* --- what people ask ---------------------------------------------------------------------------
+ */
+
+static void control(struct orchestrator *o, struct slice org, struct slice text,
+                    engine_event *event, orchestrator_cancelled *done, void *arg)
+{
+    struct error err = {0};
+    struct engine_row row;
+    struct reading *r = NULL;
+    uint64_t id = 0;
+    int code = request_check_open(o, &err);
+
+    if (!code)
+        code = request_id(o, text, &id, &err);
+    /* A call whose end is not durable yet may live again after a crash: the committed rows say. */
+    if (!code && engine_find(o->engine, id, &row) && row.state != CALL_DONE) {
+        code = slice_eq(row.org, org) ? control_live(o, id, event, done, arg, &err)
+                                      : request_not_known(&err, text);
+    } else if (!code) {
+        code = reading_start(o, org, id, not_in_memory, &r, &err);
+        if (!code) {
+            r->event = event;
+            r->cancelled = done;
+            r->arg = arg;
+            lookup_start(&r->lookup);
+        }
+    }
+    if (code)
+        done(arg, &err);
+}
+
+void orchestrator_cancel(struct orchestrator *o, struct slice org, struct slice id,
+                         orchestrator_cancelled *done, void *arg)
+{
+    control(o, org, id, engine_cancel, done, arg);
+}
+
+void orchestrator_restart(struct orchestrator *o, struct slice org, struct slice id,
+                          orchestrator_cancelled *done, void *arg)
+{
+    control(o, org, id, engine_restart, done, arg);
+}
+
 static int check_complete(const struct orchestrator *o,
                           const Dispatch__V1__CompleteRequest *request, struct error *err)
 {
@@ -219,6 +300,35 @@ static int check_complete(const struct orchestrator *o,
     return request->key[0] ? key_check_name("key", slice_str(request->key), err) : CODE_OK;
 }
 
+/* Is the call done, or out of memory, as far as the engine knows? A key nobody has yet is neither.
+ */
+static bool is_to_be_read(const struct orchestrator *o, const struct engine_completion *x,
+                          struct engine_row *row, uint64_t *id)
+{
+    *id = x->call ? x->call : engine_key_call(o->engine, x->org, x->key);
+    if (x->call)
+        return !engine_find(o->engine, *id, row) || row->state == CALL_DONE;
+    return *id && !engine_find(o->engine, *id, row);
+}
+
+/* Reads it first, keeping what it is to be completed with. */
+static void complete_later(struct reading *r, const struct engine_completion *x,
+                           orchestrator_cancelled *done, void *arg)
+{
+    char *key = r->org + r->lookup.org.len;
+
+    r->x = *x;
+    r->x.org = r->lookup.org;
+    if (x->key.len)
+        memcpy(key, x->key.data, x->key.len);
+    r->x.key = slice(key, x->key.len);
+    r->x.output = blob_ref(x->output);
+    r->x.error = blob_ref(x->error);
+    r->cancelled = done;
+    r->arg = arg;
+    lookup_start(&r->lookup);
+}
+
 void orchestrator_complete(struct orchestrator *o, struct slice org,
                            const Dispatch__V1__CompleteRequest *request,
                            orchestrator_cancelled *done, void *arg)
@@ -228,6 +338,7 @@ void orchestrator_complete(struct orchestrator *o, struct slice org,
     struct reading *r = NULL;
     struct error err = {0};
     struct engine_row row;
+    uint64_t id = 0;
     int code = check_complete(o, request, &err);
 
     x.status = status_of(request->error);
@@ -237,13 +348,10 @@ void orchestrator_complete(struct orchestrator *o, struct slice org,
         code = pack_part(o, &request->error->base, "the error", &x.error, &err);
     if (!code && text.len)
         code = request_id(o, text, &x.call, &err);
-    if (!code && x.call && !(engine_find(o->engine, x.call, &row) && row.state != CALL_DONE)) {
-        code = reading_start(o, org, x.call, not_live, &r, &err);
-        if (!code) {
-            r->cancelled = done;
-            r->arg = arg;
-            lookup_start(&r->lookup);
-        }
+    if (!code && is_to_be_read(o, &x, &row, &id)) {
+        code = reading_start(o, org, id, not_in_memory, &r, &err);
+        if (!code)
+            complete_later(r, &x, done, arg);
     } else if (!code && x.call && !slice_eq(row.org, org)) {
         code = request_not_known(&err, text);
     } else if (!code) {

@@ -120,8 +120,6 @@ struct keyed_request {
 bool keyed_digest(const void *message, uint64_t digest[2]);
 /* The call that made the request while it ran, by the request's key; 0: none of this store did. */
 uint64_t keyed_caller(struct slice name, uint64_t tag);
-/* Whether its keys are still good; `org`: if it is that organization's (data NULL: any). */
-bool keyed_caller_lives(const struct orchestrator *o, uint64_t caller, struct slice org);
 /* Whether such a request can be taken. *joined: one of the same key is under way, whose answer this
  * one will get too; else keyed_dispatch may follow. CODE_INVALID_ARGUMENT, CODE_ALREADY_EXISTS. */
 int keyed_check(const struct orchestrator *o, const struct keyed_request *r, bool *joined,
@@ -142,6 +140,7 @@ struct sweep_row {
     uint64_t place; /* of a key: its row */
     uint32_t sub;
     uint64_t caller; /* of a key: keyed_caller */
+    bool caller_lives;
 };
 
 struct sweep {
@@ -187,6 +186,15 @@ void run_orphan_all(struct orchestrator *o);
 
 /* An ENGINE_FETCH was taken. */
 void fetch_start(struct orchestrator *o, const struct engine_effect *effect);
+void fetch_tree(struct orchestrator *o, const struct engine_effect *effect); /* ENGINE_FETCH_TREE */
+
+/* --- control.c ---------------------------------------------------------------------------------
+ */
+
+/* An ENGINE_AWAKE was taken. */
+void control_awake(struct orchestrator *o, uint64_t root);
+/* Whoever waits for a tree to be in memory is answered that. */
+void control_fail_sleepers(struct orchestrator *o, const struct error *error);
 
 /* --- requests.c, lookups.c ---------------------------------------------------------------------
  */
@@ -330,12 +338,13 @@ struct orchestrator {
     size_t run_count;
     struct map runs_by_attempt; /* of this incarnation */
 
-    struct list pending; /* struct pending: accepted by the engine, not durable yet */
-    struct list waits;   /* struct orchestrator_wait */
+    struct list pending;  /* struct pending: accepted by the engine, not durable yet */
+    struct list sleepers; /* struct reading: for trees to come back into memory */
+    struct list waits;    /* struct orchestrator_wait */
     struct map waits_by_id;
     struct heap deadlines;
     struct map keyed; /* place to struct keyed: requests with a key that are under way */
-    size_t wait_count, lookup_count;
+    size_t wait_count, lookup_count, sleeper_count;
 
     uint64_t recovered, commits, commit_failures, committed_bytes;
 };

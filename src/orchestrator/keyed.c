@@ -118,12 +118,12 @@ uint64_t keyed_caller(struct slice name, uint64_t tag)
     return parts.number;
 }
 
-bool keyed_caller_lives(const struct orchestrator *o, uint64_t caller, struct slice org)
+static bool caller_lives(const struct orchestrator *o, uint64_t caller, struct slice org)
 {
     struct engine_row row;
 
     return caller && orchestrator_engine_open(o) && engine_find(o->engine, caller, &row) &&
-           row.state != CALL_DONE && (!org.data || slice_eq(row.org, org));
+           row.state != CALL_DONE && slice_eq(row.org, org);
 }
 
 /* Whether it may be answered as the first of its key was. */
@@ -132,7 +132,7 @@ static int check_body(const struct orchestrator *o, struct slice org, struct sli
 {
     if (same_digest(first, digest))
         return CODE_OK;
-    if (!keyed_caller_lives(o, keyed_caller(name, o->tag), org))
+    if (!caller_lives(o, keyed_caller(name, o->tag), org))
         return another_body(name, err);
     log_line(o->options.log, LOG_WARN,
              "a call made another request when it ran again: the first one counts",
@@ -281,7 +281,7 @@ int keyed_dispatch(struct orchestrator *o, const struct keyed_request *r, struct
                         .place = key_place(KEY_REQUEST, r->org, r->name, o->tag),
                         .epoch = o->epoch,
                         .now = clock_now(o->options.clock)};
-    if (keyed_caller_lives(o, keyed_caller(r->name, o->tag), r->org))
+    if (caller_lives(o, keyed_caller(r->name, o->tag), r->org))
         k->now = 0; /* its rows do not expire */
     list_init(&k->waiters);
     arena_init(&k->arena, KEYED_ARENA_SLACK + count * 8192);

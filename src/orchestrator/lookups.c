@@ -105,8 +105,12 @@ static void add_live_facts(const struct orchestrator *o, struct engine_row *row,
 
     if (row->state != CALL_READY && row->state != CALL_WAITING && row->state != CALL_SUSPENDED)
         return;
-    if (!orchestrator_engine_open(o) || !engine_find(o->engine, row->id, &live))
+    if (!orchestrator_engine_open(o))
         return;
+    if (!engine_find(o->engine, row->id, &live)) {
+        engine_why_tree(o->engine, clock_now(o->options.clock), row->root, why);
+        return;
+    }
     if (live.generation != row->generation)
         return;
     if (live.state == CALL_RUNNING)

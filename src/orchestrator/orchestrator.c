@@ -157,9 +157,9 @@ static int load_meta(void *arg, const struct store_row *row)
 {
     struct opening *op = arg;
 
-    if (row->key >= META_NOTES)
+    if (row->key >= META_NOTES && row->sub == 0)
         return load_note(op, row);
-    return engine_load_meta(op->engine, row->key, row->value, &op->job.error);
+    return engine_load_meta(op->engine, row->key, row->sub, row->value, &op->job.error);
 }
 
 static int load_call(void *arg, const struct store_row *row)
@@ -246,7 +246,7 @@ static void open_engine(struct orchestrator *o, struct engine *engine, uint64_t 
     sweep_open(o);
     engine_hold_runs(engine, o->draining);
     engine_stats(engine, &stats);
-    o->recovered = stats.live;
+    o->recovered = stats.live + stats.swapped;
     o->trouble[0] = 0;
     log_line(o->options.log, LOG_INFO, o->openings++ ? "reopened" : "opened",
              LOG_NUM("live_calls", o->recovered), LOG_NUM("incarnation", epoch));
@@ -384,6 +384,12 @@ static void carry_out(struct orchestrator *o, const struct engine_effect *effect
     case ENGINE_FETCH:
         fetch_start(o, effect);
         break;
+    case ENGINE_FETCH_TREE:
+        fetch_tree(o, effect);
+        break;
+    case ENGINE_AWAKE:
+        control_awake(o, effect->call);
+        break;
     }
 }
 
@@ -513,6 +519,7 @@ int orchestrator_create(struct orchestrator **out, const struct orchestrator_opt
     list_init(&o->runs);
     map_init(&o->runs_by_attempt);
     list_init(&o->pending);
+    list_init(&o->sleepers);
     list_init(&o->waits);
     map_init(&o->waits_by_id);
     heap_init(&o->deadlines);

@@ -101,6 +101,7 @@ void request_fail_pending(struct orchestrator *o, const struct error *error)
 {
     struct list all, *node;
 
+    control_fail_sleepers(o, error);
     list_init(&all);
     list_splice(&all, &o->pending);
     while ((node = list_pop(&all))) {

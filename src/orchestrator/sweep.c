@@ -17,13 +17,15 @@
 
 #include "orchestrator/inner.h"
 
-#define PAUSE_NS        (10 * NS_PER_MS) /* between two reads */
-#define ROUND_PAUSE_NS  (60 * NS_PER_S)
-#define ROOM_PAUSE_NS   (10 * NS_PER_S)   /* before it is looked for again */
-#define CALLER_PAUSE_NS (3600 * NS_PER_S) /* before it is seen whether a key's caller has ended */
-#define LEAST_NS        (3600 * NS_PER_S)
-#define READ_BYTES      ((size_t)4 << 20)
-#define SWEEP_ARENA     ((size_t)SWEEP_ROWS * 2048)
+#define PAUSE_NS       (10 * NS_PER_MS) /* between two reads */
+#define ROUND_PAUSE_NS (60 * NS_PER_S)
+#define ROOM_PAUSE_NS  (10 * NS_PER_S) /* before it is looked for again */
+#define CALLER_PAUSE_NS                                                                            \
+    (3600 * NS_PER_S) /* before it is seen whether a key's caller has ended, or                    \
+                         the tree of a call is in memory again */
+#define LEAST_NS    (3600 * NS_PER_S)
+#define READ_BYTES  ((size_t)4 << 20)
+#define SWEEP_ARENA ((size_t)SWEEP_ROWS * 2048)
 
 enum { STOP = -1 }; /* ends a walk */
 
@@ -113,7 +115,7 @@ static bool take(struct sweep *s, const struct store_row *from, const struct eng
     struct sweep_row *r = &s->rows[s->count];
 
     *r = (struct sweep_row){
-        .row = {.id = row->id, .done = row->done, .has_input = row->has_input},
+        .row = {.id = row->id, .root = row->root, .done = row->done, .has_input = row->has_input},
         .value = from->value.len,
         .place = from->key,
         .sub = from->sub,
@@ -176,6 +178,26 @@ static int look_at_key(void *arg, const struct store_row *row)
     return last ? STOP : CODE_OK;
 }
 
+/* The callers of keys are live that have rows: in memory they need not be. */
+static int look_at_callers(struct sweep *s, struct store *store, struct error *err)
+{
+    int code = CODE_OK;
+
+    for (size_t i = 0; i < s->count && !code; i++) {
+        struct sweep_row *r = &s->rows[i];
+        struct blob *row = NULL;
+
+        if (!r->caller)
+            continue;
+        code = store_get(store, PARTITION, TABLE_CALL, r->caller, 0, &row, err);
+        r->caller_lives = !code;
+        blob_unref(row);
+        if (code == CODE_NOT_FOUND)
+            code = CODE_OK;
+    }
+    return code;
+}
+
 static int sweep_work(struct store_job *job, struct store *store, struct error *err)
 {
     struct sweep *s = LIST_ENTRY(job, struct sweep, job);
@@ -187,7 +209,7 @@ static int sweep_work(struct store_job *job, struct store *store, struct error *
 
     if (code == CODE_OK)
         s->end = true;
-    return code == STOP ? CODE_OK : code;
+    return code && code != STOP ? code : look_at_callers(s, store, err);
 }
 
 /* --- on the owner's thread ---------------------------------------------------------------------
@@ -196,6 +218,7 @@ static int sweep_work(struct store_job *job, struct store *store, struct error *
 static void remove_calls(struct sweep *s)
 {
     struct orchestrator *o = s->o;
+    int64_t due;
 
     for (size_t i = 0; i < s->count; i++) {
         const struct sweep_row *r = &s->rows[i];
@@ -205,7 +228,10 @@ static void remove_calls(struct sweep *s)
             later(s, s->now);
             return;
         }
-        if (map_get(&o->waits_by_id, r->row.id) || !engine_remove(o->engine, &r->row, r->value))
+        if (engine_tree_due(o->engine, r->row.root, &due))
+            later(s, time_add(s->now, CALLER_PAUSE_NS));
+        else if (map_get(&o->waits_by_id, r->row.id) ||
+                 !engine_remove(o->engine, &r->row, r->value))
             later(s, s->now); /* somebody waits for it: in the next round */
     }
 }
@@ -217,7 +243,7 @@ static void remove_keys(struct sweep *s)
     for (size_t i = 0; i < s->count; i++) {
         const struct sweep_row *r = &s->rows[i];
 
-        if (keyed_caller_lives(o, r->caller, (struct slice){0}))
+        if (r->caller_lives)
             later(s, time_add(s->now, CALLER_PAUSE_NS));
         else
             engine_delete_key(o->engine, r->place, r->sub);

@@ -444,6 +444,12 @@ static void judge(struct world *w, struct record *r)
     }
 }
 
+static void take_tree(struct world *w, const struct batch_op *op)
+{
+    world_count(w, op->put ? FAULT_SWAPPED_OUT : FAULT_SWAPPED_IN);
+    trace(w, "tree %" PRIu64 " %s memory", op->key, op->put ? "leaves" : "is back in");
+}
+
 static void take(struct world *w, const struct batch_op *op)
 {
     switch (op->table) {
@@ -459,6 +465,10 @@ static void take(struct world *w, const struct batch_op *op)
         break;
     case TABLE_KEY:
         outside_take(w, op);
+        break;
+    case TABLE_META:
+        if (op->sub == META_TREE)
+            take_tree(w, op);
         break;
     default:
         break;
@@ -604,6 +614,33 @@ static int compare_payload(void *arg, const struct store_row *row)
     return compare_row(arg, row, TABLE_PAYLOAD);
 }
 
+/* A tree that is out of memory: all its calls are there, and one is live. */
+static int compare_tree(void *arg, const struct store_row *row)
+{
+    struct comparison *c = arg;
+    struct tree_row tree;
+    uint32_t calls = 0, live = 0;
+    uint64_t id;
+
+    if (row->sub != META_TREE)
+        return 0;
+    CHECK(c->world, !c->at_rest, "nothing is left over", "the row of tree %" PRIu64, row->key);
+    CHECK(c->world, !tree_decode(row->value, row->key, &tree, NULL), "rows can be read",
+          "tree %" PRIu64, row->key);
+    while (tree_next(&tree, &id)) {
+        struct record *r = ledger_find(c->world, id);
+
+        CHECK(c->world, r && r->root == row->key, "a tree that sleeps is whole",
+              "call %" PRIu64 " of tree %" PRIu64, id, row->key);
+        calls++;
+        live += !r->done;
+    }
+    CHECK(c->world, calls == tree.calls && live, "a tree that sleeps is whole",
+          "tree %" PRIu64 ": %" PRIu32 " calls of %" PRIu32 ", %" PRIu32 " live", row->key, calls,
+          tree.calls, live);
+    return 0;
+}
+
 void ledger_compare(struct world *w, bool at_rest)
 {
     struct comparison c = {.world = w, .at_rest = at_rest};
@@ -620,6 +657,8 @@ void ledger_compare(struct world *w, bool at_rest)
     store_walk(store, PARTITION, &range, compare_done, &c, NULL);
     range.table = TABLE_PAYLOAD;
     store_walk(store, PARTITION, &range, compare_payload, &c, NULL);
+    range.table = TABLE_META;
+    store_walk(store, PARTITION, &range, compare_tree, &c, NULL);
     disk_looked(w, store);
     while ((r = map_next(&w->records, &pos, NULL)))
         done += r->done;

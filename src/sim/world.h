@@ -96,6 +96,8 @@ enum fault {
     FAULT_PAUSE,            /* the process has no turn for longer than its lease */
     FAULT_LEASE_LOST,       /* a rival takes it over */
     FAULT_LEASE_COMMIT,     /* the same, in the middle of a commit */
+    FAULT_SWAPPED_OUT,      /* a tree leaves memory */
+    FAULT_SWAPPED_IN,       /* one comes back */
     FAULT_COUNT,
 };
 
