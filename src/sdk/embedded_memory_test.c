@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Opening and closing an embedded orchestrator when the Nth allocation fails, for every N: it
+ * fails with a word about memory or is open, and either way nothing is left behind.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "sdk/internal.h"
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *memory, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *memory, size_t size);
+
+static size_t refuse_in; /* 1: the next one; 0: none. One thread allocates */
+
+static bool refused(void)
+{
+    return refuse_in > 0 && --refuse_in == 0;
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return refused() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return refused() ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *memory, size_t size)
+{
+    return refused() ? NULL : __real_realloc(memory, size);
+}
+
+static struct dispatch_result answer(struct dispatch_ctx *ctx, struct dispatch_value input)
+{
+    (void)ctx, (void)input;
+    return dispatch_ok(dispatch_int(42));
+}
+
+static void test_open(void **state)
+{
+    struct dispatch_embedded_options options = {
+        .store = "memory:", .own_loop = true, .run_in_step = true};
+    struct dispatch_embedded *embedded;
+    size_t failures = 0;
+    int rc;
+
+    (void)state;
+    for (size_t n = 1;; n++) {
+        struct dispatch_failure failure = {0};
+
+        embedded = NULL;
+        refuse_in = n;
+        rc = dispatch_embedded_open(&options, &embedded, &failure);
+        if (rc == 0 && refuse_in > 0)
+            break; /* it needed fewer */
+        if (rc && rc != CODE_RESOURCE_EXHAUSTED)
+            fail_msg("the %zuth refused: code %d, %s", n, rc, failure.message);
+        assert_int_equal(!rc, embedded != NULL);
+        failures += rc != 0;
+        dispatch_embedded_close(embedded);
+    }
+    refuse_in = 0;
+    assert_true(failures > 10);
+    dispatch_embedded_close(embedded);
+}
+
+/* The first and the last steps, too. */
+static void test_close(void **state)
+{
+    struct dispatch_embedded_options options = {
+        .store = "memory:", .own_loop = true, .run_in_step = true};
+    struct dispatch_embedded *embedded;
+    bool spared = false;
+
+    (void)state;
+    for (size_t n = 1; !spared; n++) {
+        assert_int_equal(dispatch_embedded_open(&options, &embedded, NULL), 0);
+        refuse_in = n;
+        dispatch_embedded_step(embedded);
+        dispatch_embedded_close(embedded);
+        spared = refuse_in > 0;
+        refuse_in = 0;
+    }
+}
+
+static void test_afterwards(void **state)
+{
+    struct dispatch_run_options options = {.store = "memory:"};
+    struct dispatch_result result =
+        dispatch_run_with(&options, dispatch_to("answer", dispatch_null()));
+    int64_t n = 0;
+
+    (void)state;
+    assert_true(dispatch_as_int(result.output, &n));
+    assert_int_equal(n, 42);
+    dispatch_result_free(&result);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_open),
+        cmocka_unit_test(test_close),
+        cmocka_unit_test(test_afterwards),
+    };
+
+    dispatch_register(NULL, "answer", answer, NULL);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
