@@ -1,11 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# coroutine_examples_test.sh DISPATCH EXAMPLES_DIR [kill|embedded]: the examples that await, against
-# a real server, with stacks kept and with every resume replayed. With `kill`, the server is killed
-# and started again all the while; with `embedded` there is none: the orchestrator is in each
-# example; the results are the same.
+# coroutine_examples_test.sh DISPATCH EXAMPLES_DIR [kill|embedded|run]: the examples that await,
+# against a real server, with stacks kept and with every resume replayed. With `kill`, the server is
+# killed and started again all the while; with `embedded` there is none: the orchestrator is in each
+# example; with `run`, each has one from `dispatch run`. The results are the same.
 set -eu
+exec </dev/null
 
 dispatch=$1 examples=$2 mode=${3-}
 tmp=$(mktemp -d)
@@ -45,6 +46,12 @@ if [ "$mode" = embedded ]; then
     unset DISPATCH_ENDPOINT_ADDR DISPATCH_API_KEY
     DISPATCH_STORE=sqlite:$tmp/test.db
     export DISPATCH_STORE
+elif [ "$mode" = run ]; then
+    serve 127.0.0.1:0 # its port is free when it is gone
+    kill -9 "$server"
+    wait "$server" 2>/dev/null || true
+    server=
+    unset DISPATCH_ENDPOINT_ADDR DISPATCH_API_KEY
 else
     serve 127.0.0.1:0
     DISPATCH_API_URL=http://$address
@@ -63,30 +70,43 @@ approves() { # ORDER ANSWER EXPECTED MODE: answered from outside, before or afte
     is "approval $1 ($4)" "$3" "$(cat "$tmp/approved")"
 }
 
+example() { # NAME ARGUMENT...: what it says
+    program=$examples/$1
+    shift
+    if [ "$mode" != run ]; then
+        "$program" "$@"
+        return
+    fi
+    cat >"$tmp/in"
+    IN=$tmp/in OUT=$tmp/out "$dispatch" run --store memory: --endpoint "$address" -- \
+        sh -c 'exec "$0" "$@" <"$IN" >"$OUT"' "$program" "$@" 2>>"$tmp/log"
+    cat "$tmp/out"
+}
+
 all() { # what the examples say
-    is "fan_out ($1)" '20 items cost 2057' "$("$examples/fan_out" 20)"
-    is "saga ($1)" 'booked: flight-42 hotel-42 car-42' "$("$examples/saga")"
+    is "fan_out ($1)" '20 items cost 2057' "$(example fan_out 20)"
+    is "saga ($1)" 'booked: flight-42 hotel-42 car-42' "$(example saga)"
     is "saga without a car ($1)" 'no car to be had; cancelled: hotel-42 flight-42' \
-        "$("$examples/saga" car)"
-    is "saga without a flight ($1)" 'no flight to be had; cancelled:' "$("$examples/saga" flight)"
-    is "long_loop ($1)" "$2 readings, their sum is $3" "$("$examples/long_loop" "$2")"
+        "$(example saga car)"
+    is "saga without a flight ($1)" 'no flight to be had; cancelled:' "$(example saga flight)"
+    is "long_loop ($1)" "$2 readings, their sum is $3" "$(example long_loop "$2")"
     i=0
     while [ $i -lt 500 ]; do
         echo $(((i * 7919) % 1000 - 300))
         i=$((i + 1))
     done >"$tmp/numbers"
     sort -n "$tmp/numbers" >"$tmp/sorted"
-    "$examples/merge_sort" <"$tmp/numbers" | cmp - "$tmp/sorted" || fail "merge_sort ($1)"
-    if [ "$mode" != embedded ]; then
+    example merge_sort <"$tmp/numbers" | cmp - "$tmp/sorted" || fail "merge_sort ($1)"
+    if [ "$mode" != embedded ] && [ "$mode" != run ]; then
         approves 17 yes refunded "$1"
         approves 18 no refused "$1"
     fi
     [ ! -x "$examples/raii" ] ||
-        is "raii ($1)" 'abcdefgh, and every object that was made is gone' "$("$examples/raii")"
+        is "raii ($1)" 'abcdefgh, and every object that was made is gone' "$(example raii)"
 }
 
 if [ "$mode" != kill ]; then
-    if [ "$mode" = embedded ]; then all kept 1000 4500; else all kept 10000 45000; fi
+    if [ -n "$mode" ]; then all kept 1000 4500; else all kept 10000 45000; fi
     DISPATCH_REPLAY=always
     export DISPATCH_REPLAY
     all replayed 300 1350
