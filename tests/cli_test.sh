@@ -47,6 +47,11 @@ says 2 '--insecure takes no value' server --insecure=yes
 says 2 'options begin with two dashes' server -x
 says 2 'options only: now' server now
 says 2 'no API key.*--api-key' server --store memory:
+says 2 'which call. get ID' get
+says 2 'one call at a time' get a b
+says 1 'sqlite:PATH' get x --store memory:
+says 1 'No such file' get x --store "sqlite:$dir/none/store"
+says 1 'says whom to ask' get x --server http://127.0.0.1:1
 says 2 'what is to be done. keys create|list|revoke' keys
 says 2 'there is no keys drop' keys drop
 says 2 'keys revoke: which one' keys revoke

@@ -14,9 +14,6 @@
 /* More edits than this, or than a third of the word, make another word. */
 #define EDITS_MAX 3
 
-const struct cli_command *const cli_commands[] = {
-    &cli_run, &cli_server, &cli_keys, &cli_verification, &cli_version, &cli_help, NULL};
-
 const struct cli_command *cli_find(const char *name)
 {
     for (size_t i = 0; cli_commands[i]; i++) {

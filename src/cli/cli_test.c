@@ -14,13 +14,15 @@
 static const struct cli_option options[] = {
     {"flag", NULL, "a flag"}, {"value", "V", "a value"}, {"velvet", "V", "another"}, {0}};
 static const struct cli_letter letters[] = {{'v', "value"}, {'f', "flag"}, {0}};
-const struct cli_command cli_server = {
+static const struct cli_command server = {
     .name = "server", .usage = "", .summary = "", .options = options, .letters = letters};
-const struct cli_command cli_run = {.name = "run", .usage = "", .summary = ""};
-const struct cli_command cli_keys = {.name = "keys", .usage = "", .summary = ""};
-const struct cli_command cli_verification = {.name = "verification", .usage = "", .summary = ""};
-const struct cli_command cli_version = {.name = "version", .usage = "", .summary = ""};
-const struct cli_command cli_help = {.name = "help", .usage = "", .summary = ""};
+static const struct cli_command run = {.name = "run", .usage = "", .summary = ""};
+static const struct cli_command keys = {.name = "keys", .usage = "", .summary = ""};
+static const struct cli_command verification = {.name = "verification", .usage = "", .summary = ""};
+static const struct cli_command version = {.name = "version", .usage = "", .summary = ""};
+static const struct cli_command help = {.name = "help", .usage = "", .summary = ""};
+const struct cli_command *const cli_commands[] = {&run,     &server, &keys, &verification,
+                                                  &version, &help,   NULL};
 
 static void test_next(void **state)
 {
@@ -37,14 +39,14 @@ static void test_next(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
-        assert_int_equal(cli_next(&cli_server, 12, argv, &at, &arg), CLI_NEXT_ARG);
+        assert_int_equal(cli_next(&server, 12, argv, &at, &arg), CLI_NEXT_ARG);
         assert_ptr_equal(arg.option, wanted[i].option < 0 ? NULL : &options[wanted[i].option]);
         if (wanted[i].value)
             assert_string_equal(arg.value, wanted[i].value);
         else
             assert_null(arg.value);
     }
-    assert_int_equal(cli_next(&cli_server, 12, argv, &at, &arg), CLI_NEXT_END);
+    assert_int_equal(cli_next(&server, 12, argv, &at, &arg), CLI_NEXT_END);
 }
 
 static void test_letters(void **state)
@@ -56,14 +58,14 @@ static void test_letters(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
-        assert_int_equal(cli_next(&cli_server, 9, argv, &at, &arg), CLI_NEXT_ARG);
+        assert_int_equal(cli_next(&server, 9, argv, &at, &arg), CLI_NEXT_ARG);
         assert_ptr_equal(arg.option, i > 3 ? NULL : &options[i == 2 ? 0 : 1]);
         if (values[i])
             assert_string_equal(arg.value, values[i]);
         else
             assert_null(arg.value);
     }
-    assert_int_equal(cli_next(&cli_server, 9, argv, &at, &arg), CLI_NEXT_END);
+    assert_int_equal(cli_next(&server, 9, argv, &at, &arg), CLI_NEXT_END);
 }
 
 static void test_errors(void **state)
@@ -76,27 +78,26 @@ static void test_errors(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         int at = 0;
 
-        assert_int_equal(cli_next(&cli_server, 1, &bad[i], &at, &arg), CLI_NEXT_ERROR);
+        assert_int_equal(cli_next(&server, 1, &bad[i], &at, &arg), CLI_NEXT_ERROR);
     }
     /* A command without options. */
-    assert_int_equal(cli_next(&cli_version, 1, bad, &(int){0}, &arg), CLI_NEXT_ERROR);
-    assert_int_equal(cli_next(&cli_server, 1, (char *[]){A("--help")}, &(int){0}, &arg),
-                     CLI_NEXT_HELP);
+    assert_int_equal(cli_next(&version, 1, bad, &(int){0}, &arg), CLI_NEXT_ERROR);
+    assert_int_equal(cli_next(&server, 1, (char *[]){A("--help")}, &(int){0}, &arg), CLI_NEXT_HELP);
 }
 
 static void test_nearest(void **state)
 {
     (void)state;
-    assert_ptr_equal(cli_nearest("sever"), &cli_server);
-    assert_ptr_equal(cli_nearest("srever"), &cli_server);
-    assert_ptr_equal(cli_nearest("serv"), &cli_server);
-    assert_ptr_equal(cli_nearest("vesion"), &cli_version);
-    assert_ptr_equal(cli_nearest("halp"), &cli_help);
-    assert_ptr_equal(cli_nearest("rum"), &cli_run);
+    assert_ptr_equal(cli_nearest("sever"), &server);
+    assert_ptr_equal(cli_nearest("srever"), &server);
+    assert_ptr_equal(cli_nearest("serv"), &server);
+    assert_ptr_equal(cli_nearest("vesion"), &version);
+    assert_ptr_equal(cli_nearest("halp"), &help);
+    assert_ptr_equal(cli_nearest("rum"), &run);
     assert_null(cli_nearest("ask"));
     assert_null(cli_nearest(""));
     assert_null(cli_nearest("a-word-longer-than-any-name-of-a-command"));
-    assert_ptr_equal(cli_find("help"), &cli_help);
+    assert_ptr_equal(cli_find("help"), &help);
     assert_null(cli_find("hel"));
 }
 

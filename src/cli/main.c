@@ -5,6 +5,9 @@
 
 #include "cli/cli.h"
 
+const struct cli_command *const cli_commands[] = {
+    &cli_run, &cli_server, &cli_get, &cli_keys, &cli_verification, &cli_version, &cli_help, NULL};
+
 static int unknown(const char *name)
 {
     const struct cli_command *meant = cli_nearest(name);

@@ -343,6 +343,11 @@ int journal_next(struct journal *j, struct journal_record *record, struct error 
 
 /* --- for people ------------------------------------------------------------------------------ */
 
+const char *journal_kind_name(enum journal_kind kind)
+{
+    return shapes[kind].words;
+}
+
 void journal_describe(const struct journal_record *record, struct buf *out)
 {
     const struct shape *shape = &shapes[record->kind];

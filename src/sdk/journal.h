@@ -107,6 +107,8 @@ int journal_append(struct journal *j, struct journal_record *record, struct erro
 
 /* Whether code begins such a record (the others are what was delivered to it). */
 bool journal_is_await(enum journal_kind kind);
+/* "start of a call"; of a kind that journal_next gives. */
+const char *journal_kind_name(enum journal_kind kind);
 /* One line for people: "call of 'report'", "result of call 3". */
 void journal_describe(const struct journal_record *record, struct buf *out);
 

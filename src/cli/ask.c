@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Asking whoever was named on the command line, and what to say when that fails. */
+#include "cli/ask.h"
+
+#include <string.h>
+
+/* More than an answer takes: those are bounded by the client that receives them. */
+#define ARENA_MAX ((size_t)256 << 20)
+
+const struct cli_letter ask_letters[] = {{'k', "api-key"}, {0}};
+
+void ask_init(struct ask *ask)
+{
+    *ask = (struct ask){0};
+    arena_init(&ask->arena, ARENA_MAX);
+}
+
+bool ask_is(const struct cli_arg *arg, const char *name)
+{
+    return arg->option && strcmp(arg->option->name, name) == 0;
+}
+
+char *ask_text(const char *text)
+{
+    return (char *)(uintptr_t)(text ? text : "");
+}
+
+bool ask_takes(struct ask *ask, const struct cli_arg *arg)
+{
+    if (ask_is(arg, "server"))
+        ask->options.server = arg->value;
+    else if (ask_is(arg, "api-key"))
+        ask->options.api_key = arg->value;
+    else if (ask_is(arg, "store"))
+        ask->options.store = arg->value;
+    else if (ask_is(arg, "org"))
+        ask->options.org = arg->value;
+    else
+        return false;
+    return true;
+}
+
+int ask_open(struct ask *ask)
+{
+    return reach_open(&ask->reach, &ask->options, &ask->err);
+}
+
+int ask_calls(struct ask *ask, const char *method, const void *request,
+              const ProtobufCMessageDescriptor *type, void *response)
+{
+    char path[64];
+
+    snprintf(path, sizeof path, "/dispatch.v1.CallService/%s", method);
+    return reach_ask(ask->reach, path, request, type, &ask->arena, response, &ask->err);
+}
+
+void ask_rewind(struct ask *ask)
+{
+    arena_rewind(&ask->arena);
+}
+
+int ask_fail(const struct ask *ask, const char *about)
+{
+    const char *next = "";
+
+    if (ask->err.code == CODE_UNAUTHENTICATED)
+        next = "\nGive --api-key KEY or set DISPATCH_API_KEY; `dispatch keys create` makes one.";
+    else if (ask->err.code == CODE_UNAVAILABLE)
+        next = "\n--server URL or --store sqlite:PATH says whom to ask.";
+    return cli_fail("%s%s%s%s", about ? about : "", about ? ": " : "", ask->err.message, next);
+}
+
+void ask_close(struct ask *ask)
+{
+    reach_close(ask->reach);
+    arena_reset(&ask->arena);
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+/* `dispatch get`: all that is known of one call. */
+#include "base/clock.h"
+#include "cli/ask.h"
+#include "cli/lines.h"
+#include "cli/show.h"
+
+#define OUTPUT_MAX ((size_t)256 << 20)
+#define ARENA_MAX  ((size_t)64 << 20)
+
+struct get {
+    struct ask ask;
+    const char *id;
+    bool json;
+};
+
+/* The call's own JSON, with the journal read instead of its bytes. */
+static void print_json(Dispatch__V1__CallInfo *call, struct buf *out, struct arena *arena)
+{
+    struct buf journal;
+
+    buf_init(&journal, OUTPUT_MAX);
+    if (show_state_json(call->coroutine_state, arena, &journal))
+        call->coroutine_state = NULL;
+    wire_to_json(call, out);
+    if (journal.len && !out->failed) {
+        out->len--; /* the closing brace */
+        buf_append_str(out, ",");
+        buf_append_slice(out, buf_slice(&journal));
+        buf_append_str(out, "}");
+    }
+    buf_append_str(out, "\n");
+    out->failed = out->failed || journal.failed;
+    buf_free(&journal);
+}
+
+static int print(struct get *get, Dispatch__V1__CallInfo *call)
+{
+    struct arena arena;
+    struct buf out;
+    struct show show = {.out = &out,
+                        .arena = &arena,
+                        .now = clock_now(clock_system()),
+                        .colours = lines_colours(1)};
+    int status;
+
+    arena_init(&arena, ARENA_MAX);
+    buf_init(&out, OUTPUT_MAX);
+    if (get->json) {
+        print_json(call, &out, &arena);
+    } else {
+        show_call(&show, call);
+        if (call->coroutine_state)
+            show_state(&show, call->coroutine_state);
+    }
+    status = show_flush(&out);
+    buf_free(&out);
+    arena_reset(&arena);
+    return status;
+}
+
+static int get_it(struct get *get)
+{
+    Dispatch__V1__GetRequest request = DISPATCH__V1__GET_REQUEST__INIT;
+    Dispatch__V1__GetResponse *response;
+
+    request.dispatch_id = ask_text(get->id);
+    request.include_state = true;
+    if (ask_open(&get->ask) ||
+        ask_calls(&get->ask, "Get", &request, &dispatch__v1__get_response__descriptor, &response))
+        return ask_fail(&get->ask, NULL);
+    if (!response->call)
+        return cli_fail("the server answered without the call");
+    return print(get, response->call);
+}
+
+static int run(const struct cli_command *self, int argc, char **argv)
+{
+    struct get get = {0};
+    struct cli_arg arg;
+    enum cli_next next;
+    int at = 0, status;
+
+    ask_init(&get.ask);
+    while ((next = cli_next(self, argc, argv, &at, &arg)) == CLI_NEXT_ARG) {
+        if (ask_takes(&get.ask, &arg))
+            continue;
+        if (ask_is(&arg, "json"))
+            get.json = true;
+        else if (get.id)
+            return cli_usage(self, "%s: one call at a time", arg.value);
+        else
+            get.id = arg.value;
+    }
+    if (next != CLI_NEXT_END)
+        return next == CLI_NEXT_HELP ? CLI_OK : CLI_USAGE;
+    if (!get.id)
+        return cli_usage(self, "which call? get ID");
+    status = get_it(&get);
+    ask_close(&get.ask);
+    return status;
+}
+
+static const struct cli_option options[] = {
+    {"json", NULL, "one JSON object, for programs"},
+    ASK_OPTIONS,
+    {0},
+};
+
+static const char details[] =
+    "Shows the call's input and output or error, how often it was tried, why it waits,\n"
+    "and, of a function of the C SDK that waits in its middle, its journal: a line an\n"
+    "entry, with the call (as the function counts its calls and timers), the bytes that\n"
+    "it takes and the status of a result. Of other states, type and size.\n"
+    "\n"
+    "With --json: the dispatch.v1.CallInfo, and in \"journal\" the entries.\n"
+    "\n"
+    "Example:\n"
+    "    dispatch get ID --json | jq .state\n"
+    "\n"
+    "Exit status: 0 it was shown, whatever became of the call; 1 failure.\n";
+
+const struct cli_command cli_get = {
+    .name = "get",
+    .usage = "ID [OPTION...]",
+    .summary = "show a call: state, result, why it waits, its journal",
+    .details = details,
+    .options = options,
+    .letters = ask_letters,
+    .run = run,
+};
