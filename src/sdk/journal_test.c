@@ -49,6 +49,7 @@ static void fill(struct journal *j)
         {.kind = JOURNAL_RESULT, .correlation = 10, .result = failure},
         {.kind = JOURNAL_FIRED, .correlation = 11},
         {.kind = JOURNAL_REFUSED, .result = failure},
+        {.kind = JOURNAL_DISPATCH, .digest = 0x04030201, .result = value},
     };
 
     assert_int_equal(journal_init(j, NULL), 0);
@@ -63,7 +64,7 @@ static const char golden[] =
     "0000000000000008fbffffffffffffff090a020bac020c000d0005777269746501010208070e000472656164"
     "00140212090101020807120a060700094f766572647261776e086e6f206d6f6e657902007616617420636861"
     "7267652028736167612e633a3432290a03696431130b15060708086e6f206d6f6e6579020076166174206368"
-    "617267652028736167612e633a3432290a03696431";
+    "617267652028736167612e633a3432290a0369643116010203040101020807";
 
 static void test_golden(void **state)
 {
@@ -100,7 +101,7 @@ static void test_reading(void **state)
     assert_true(journal_at_end(&j));
     assert_int_equal(journal_load(&again, buf_slice(&j.bytes), NULL), 0);
     assert_int_equal(journal_init(&out, NULL), 0);
-    for (int i = 0; i < 22; i++) {
+    for (int i = 0; i < 23; i++) {
         assert_false(journal_at_end(&again));
         assert_int_equal(journal_next(&again, &record, NULL), 0);
         assert_int_equal(record.position, 100 + (uint64_t)i);
@@ -163,7 +164,7 @@ static void test_damage(void **state)
         assert_true(rc == 0 || rc == CODE_DATA_LOSS);
         whole += rc == 0;
     }
-    assert_int_equal(whole, 23); /* cut between records, it is a journal */
+    assert_int_equal(whole, 24); /* cut between records, it is a journal */
     assert_int_equal(read_all(slice_str("DJ\2"), &err), CODE_UNIMPLEMENTED);
     assert_string_equal(err.message, "the journal has version 2, and this code knows version 1");
     assert_int_equal(read_all(slice_str("DJ\1\x63"), &err), CODE_UNIMPLEMENTED);
