@@ -436,7 +436,8 @@ DISPATCH_SDK_API struct dispatch_task *dispatch_start_with(struct dispatch_ctx *
                                                            const struct dispatch_call *call);
 DISPATCH_SDK_API struct dispatch_task *
 dispatch_spawn(struct dispatch_ctx *ctx, dispatch_function *function, struct dispatch_value input);
-/* Done, with null, when that time has passed. */
+/* Done, with null, when that time has passed. Timers that are due together end in the order of
+ * their deadlines, of equal ones in that of their beginnings. */
 DISPATCH_SDK_API struct dispatch_task *dispatch_timer(struct dispatch_ctx *ctx, int64_t ms);
 
 /* Waits for one task. Tasks may be awaited several times. */
@@ -460,12 +461,12 @@ DISPATCH_SDK_API const struct dispatch_error *dispatch_gather(struct dispatch_ct
 
 /*
  * dispatch_any waits for the first success, dispatch_race for the first task that is done, and give
- * its result; *winner (NULL: not wanted) is its index, SIZE_MAX if there is none. If all tasks of
- * dispatch_any fail: the error of the one task; of several, an error of type "AnyException", whose
- * message begins "3 coroutines failed with an exception" and has theirs (dispatch_task_result has
- * them whole). With no tasks: null. The losers are abandoned: a local coroutine ends where it
- * stands, a call that has not left does not, one that has left is cancelled if the orchestrator
- * can.
+ * its result; *winner (NULL: not wanted) is its index. If all tasks of dispatch_any fail, *winner
+ * is SIZE_MAX, and the result is the error of the one task; of several, an error of type
+ * "AnyException", whose message begins "3 coroutines failed with an exception" and has theirs
+ * (dispatch_task_result has them whole). With no tasks: null, *winner SIZE_MAX. The losers are
+ * abandoned: a local coroutine ends where it stands, a call that has not left does not, one that
+ * has left is cancelled if the orchestrator can.
  */
 DISPATCH_SDK_API struct dispatch_result dispatch_any(struct dispatch_ctx *ctx,
                                                      struct dispatch_task *const *tasks,
@@ -537,9 +538,10 @@ DISPATCH_SDK_API void dispatch_reset(struct dispatch_ctx *ctx, const struct disp
 /*
  * Calls fn(arg) when the stack of the present coroutine ends, however it ends (it returns, it is
  * dropped to be replayed elsewhere, it lost a race, the call ends); last registered first, on any
- * thread. For what must be given back: memory of malloc, descriptors. A handler does not await. A
- * stack that is dropped is unwound first, so that destructors of C++ run; no await may stand in a
- * destructor or below a noexcept function, and a catch (...) around one throws on.
+ * thread. Those of local coroutines that end with the call come before the function's own. For what
+ * must be given back: memory of malloc, descriptors. A handler does not await. A stack that is
+ * dropped is unwound first, so that destructors of C++ run; no await may stand in a destructor or
+ * below a noexcept function, and a catch (...) around one throws on.
  */
 DISPATCH_SDK_API void dispatch_defer(struct dispatch_ctx *ctx, void (*fn)(void *arg), void *arg);
 

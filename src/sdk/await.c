@@ -595,8 +595,9 @@ static struct dispatch_result any_or_race(struct dispatch_ctx *ctx, enum wait_ki
 {
     struct execution *e = awaiting(ctx);
     struct dispatch_result result = dispatch_ok(dispatch_null());
-    size_t best = SIZE_MAX;
+    const struct dispatch_task *given;
     struct sdk_place here;
+    size_t best;
 
     if (winner)
         *winner = SIZE_MAX;
@@ -606,13 +607,13 @@ static struct dispatch_result any_or_race(struct dispatch_ctx *ctx, enum wait_ki
     here = ctx->here;
     wait_for(e, kind, tasks, count);
     ctx->here = here;
-    if (count > 0)
-        best = first(tasks, count, kind == WAIT_RACE || count == 1, true);
-    if (best != SIZE_MAX) {
-        result = tasks[best]->result;
-        result_trace(e, &result, tasks[best]->name);
-    } else if (count > 0) {
+    best = first(tasks, count, kind == WAIT_RACE, true);
+    if (best == SIZE_MAX && count > 1)
         return all_failed(e, tasks, count);
+    if (count > 0) {
+        given = tasks[best == SIZE_MAX ? 0 : best];
+        result = given->result;
+        result_trace(e, &result, given->name);
     }
     if (winner)
         *winner = best;

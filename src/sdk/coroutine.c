@@ -153,6 +153,9 @@ static void finished(struct coroutine *c)
         /* What the result borrows may be given back by a handler: so it is packed first. */
         if (!is_checkpoint(&c->result))
             e->output = dispatch_output_result(e->ctx, &c->result);
+        /* The local ones first: their handlers may use what its own give back. */
+        list_remove(&c->node);
+        execution_drop(e);
         bury(c);
         return;
     }

@@ -308,7 +308,7 @@ static void set_results(struct execution *e, wire_poll *poll)
     }
     if (least > e->awaiting_results)
         least = e->awaiting_results;
-    if (!e->extended || least < 1 || least == SIZE_MAX)
+    if (!e->extended || least < 1)
         least = 1; /* nobody else wakes at an error */
     if (e->min_results > 0)
         least = (size_t)e->min_results;
