@@ -325,11 +325,13 @@ static void sweep_start(struct orchestrator *o, int64_t now)
 static void watch(struct orchestrator *o, int64_t now)
 {
     struct sweep *s = &o->sweep;
+    int64_t keep = o->options.retention_ns;
     struct engine_stats stats;
+    int64_t soon = time_add(now, keep > ROUND_PAUSE_NS ? keep : ROUND_PAUSE_NS);
 
     engine_stats(o->engine, &stats);
-    if (stats.kept_calls && s->at == TIME_NEVER)
-        s->at = time_add(now, o->options.retention_ns);
+    if (stats.kept_calls && s->at > soon) /* it may be a key's time, a day from now */
+        s->at = soon;
     if (!s->full && !s->from && !s->keys && too_much(o))
         s->at = now;
 }

@@ -223,6 +223,31 @@ static void expired_keys_go(void **state)
     assert_int_equal(rows(w, TABLE_DONE), 1);
 }
 
+/* Nor do keys, which are looked at in a day, keep calls that go in an hour. */
+static void keys_do_not_keep_calls(void **state)
+{
+    wire_dispatch_request request = DISPATCH__SDK__V1__DISPATCH_REQUEST__INIT;
+    wire_call call = DISPATCH__SDK__V1__CALL__INIT, *calls[] = {&call};
+    char function[] = "f", endpoint[] = ENDPOINT;
+    struct reply reply = {0};
+    struct world *w = *state;
+
+    w->options.retention_ns = HOUR_NS;
+    world_restart(w);
+    call.function = function;
+    call.endpoint = endpoint;
+    request.calls = calls;
+    request.n_calls = 1;
+    orchestrator_dispatch_keyed(w->o, slice_str(TEST_ORG), slice_str("k"), &request,
+                                reply_dispatched, &reply);
+    world_settle(w);
+    answer_ok(world_take_run(w), "out");
+    world_settle(w);
+    pass(w, w->now + HOUR_NS + 2 * MINUTE_NS);
+    assert_int_equal(rows(w, TABLE_DONE), 0);
+    assert_int_equal(rows(w, TABLE_KEY), 1);
+}
+
 /* The key of a Dispatch that a call made goes when the call has ended. */
 static void callers_keys_go_with_them(void **state)
 {
@@ -312,6 +337,7 @@ int main(void)
         TEST(what_a_parent_waits_for_stays),
         TEST(too_much_goes_early_but_not_within_an_hour),
         TEST(expired_keys_go),
+        TEST(keys_do_not_keep_calls),
         TEST(callers_keys_go_with_them),
         TEST(used_keys_go_with_their_calls),
         TEST(a_lost_commit_removes_nothing),
