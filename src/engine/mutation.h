@@ -11,6 +11,7 @@
  *    5  resume early                          11  deliver what was given up
  *    6  lose the results of a failed run      12  append wherever it says
  *   13  forget when a tree that sleeps is due
+ *   14  remove by age since the creation, not since the end
  */
 #ifndef ENGINE_MUTATION_H
 #define ENGINE_MUTATION_H

@@ -24,7 +24,7 @@ bool client_later(const struct world *w, const struct error *error)
 {
     return error->code == CODE_UNAVAILABLE ||
            (error->code == CODE_RESOURCE_EXHAUSTED &&
-            (world_may(w, FAULT_NO_MEMORY) || w->engine.live_max));
+            (world_may(w, FAULT_NO_MEMORY) || w->engine.live_max || w->retention.bytes));
 }
 
 /* --- results ---------------------------------------------------------------------------------- */
@@ -45,6 +45,19 @@ void client_check_info(struct world *w, const struct record *r, const Dispatch__
 
 static void wait_again(struct world *w, void *arg);
 
+/* It was removed: only who came back too late may be told so. */
+static bool is_gone(struct client_call *c, const struct error *error)
+{
+    struct world *w = c->request->world;
+
+    if (!removal_explains(w, c->record, error))
+        return false;
+    CHECK(w, !c->early, "who waits for a call gets its result", "call %" PRIu64, c->id);
+    c->told = true;
+    w->untold--;
+    return true;
+}
+
 static void plan_wait(struct client_call *c)
 {
     struct world *w = c->request->world;
@@ -60,6 +73,8 @@ static void take_result(struct client_call *c, const struct error *error,
 
     c->wait = NULL;
     c->waiting = false;
+    if (!w->process.dead && !w->process.ending && error && is_gone(c, error))
+        return;
     if (w->process.dead || w->process.ending || error) {
         CHECK(w, !error || client_later(w, error), "an acknowledged call is known",
               "a wait for call %" PRIu64 " says %s", c->id, error->message);
@@ -97,6 +112,7 @@ static void wait_now(struct client_call *c)
     if (c->timed)
         limit = world_once_in(w, 4) ? 0 : world_draw_ns(w, 60 * NS_PER_S);
     c->waiting = true;
+    c->early = !c->record->done;
     memory_scarce(w, true);
     wait = orchestrator_wait(w->process.o, client_org(c->request->org), slice_str(c->text), limit,
                              on_result, c);
@@ -163,7 +179,9 @@ static void on_refused(struct world *w, const struct sending *s, const struct er
     bool open = orchestrator_ready(w->process.o) && !w->process.stopping;
 
     trace(w, "dispatch refused: %s", code_name(error->code));
-    if (error->code == CODE_RESOURCE_EXHAUSTED && w->engine.live_max)
+    if (error->code == CODE_RESOURCE_EXHAUSTED && strstr(error->message, "finished calls"))
+        world_count(w, FAULT_NO_ROOM);
+    else if (error->code == CODE_RESOURCE_EXHAUSTED && w->engine.live_max)
         world_count(w, FAULT_FULL);
     if (error->code == CODE_ALREADY_EXISTS) {
         CHECK(w, q->key && (q->bad || q->key->requests > 1), "a refusal says why", "%s",
@@ -240,6 +258,9 @@ static void take_called(const struct sending *s, const struct error *error,
     struct batch_request *q = s->request;
     struct world *w = q->world;
 
+    if (error && q->key && !w->process.dead && !w->process.ending &&
+        removal_explains(w, q->calls[0].record, error))
+        return;
     if (error || w->process.dead || w->process.ending) {
         take_response(s, error, NULL);
         return;

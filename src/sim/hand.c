@@ -20,6 +20,8 @@ static void take_look(struct look *l, const struct error *error, const Dispatch_
 
     if (w->process.dead || w->process.ending)
         return;
+    if (error && !l->foreign && removal_explains(w, l->record, error))
+        return;
     if (error) {
         CHECK(w, (l->foreign && error->code == CODE_NOT_FOUND) || client_later(w, error),
               "an acknowledged call is known", "a look at call %" PRIu64 " says %s", l->record->id,
@@ -84,6 +86,8 @@ static void take_cancelled(struct look *l, const struct error *error)
         check_tree_done(w, l->record);
         return;
     }
+    if (removal_explains(w, l->record, error))
+        return;
     CHECK(w, error->code == CODE_FAILED_PRECONDITION || client_later(w, error),
           "an acknowledged call is known", "cancelling call %" PRIu64 " says %s", l->record->id,
           error->message);
@@ -164,10 +168,10 @@ static void on_restarted(void *arg, const struct error *error)
         if (error && error->code == CODE_FAILED_PRECONDITION)
             CHECK(w, l->record->done || l->record->host == HOST_OUTSIDE, "what is told is durable",
                   "call %" PRIu64 " is called done", l->record->id);
-        else if (error)
+        else if (error && !removal_explains(w, l->record, error))
             CHECK(w, client_later(w, error), "an acknowledged call is known",
                   "restarting call %" PRIu64 " says %s", l->record->id, error->message);
-        else
+        else if (!error)
             CHECK(w, l->record->generation > l->generation && !l->was_done,
                   "a restart is a new generation", "call %" PRIu64, l->record->id);
     }
@@ -201,6 +205,8 @@ static void take_retried(struct look *l, const struct error *error,
     struct world *w = l->world;
 
     if (w->process.dead || w->process.ending)
+        return;
+    if (error && removal_explains(w, l->record, error))
         return;
     if (error) {
         CHECK(w,

@@ -118,6 +118,7 @@ static void take_row(struct world *w, struct record *r, const struct engine_row 
 {
     unsigned org = org_of(w, row->org);
 
+    CHECK(w, !r->removed, "what is gone is gone whole", "call %" PRIu64 " has a row again", r->id);
     if (!r->known) {
         r->known = r->is_new = true;
         r->parent = row->parent;
@@ -182,7 +183,9 @@ static void take_input(struct world *w, const struct batch_op *op)
     wire_any *any;
     uint64_t input;
 
-    CHECK(w, op->put, "inputs are kept", "that of call %" PRIu64 " was deleted", op->key);
+    r->has_input = op->put;
+    if (!op->put)
+        return;
     arena_init(&arena, 1 << 20);
     CHECK(w,
           !wire_unpack(&google__protobuf__any__descriptor, op->value, &arena, &any, &err) &&
@@ -205,7 +208,10 @@ static void take_done(struct world *w, const struct batch_op *op)
     struct engine_result result;
     struct error err;
 
-    CHECK(w, op->put, "results are kept", "that of call %" PRIu64 " was deleted", op->key);
+    if (!op->put) {
+        removal_gone(w, r);
+        return;
+    }
     CHECK(w, !row_decode_done(op->value, &row, &result, &err), "rows can be read",
           "end of call %" PRIu64 ": %s", op->key, err.message);
     if (r->done) {
@@ -221,6 +227,7 @@ static void take_done(struct world *w, const struct batch_op *op)
     r->key_taken = row.end == END_KEY_TAKEN;
     r->outcome = outcome_of_row(w, &row, &result);
     w->live--;
+    removal_kept(w, r, row_kept_size(&row, op->value.len));
     if (ledger_find(w, r->parent))
         ledger_look_at(w, ledger_find(w, r->parent));
 }
@@ -435,6 +442,7 @@ static void judge(struct world *w, struct record *r)
         outside_judge_new(w, r);
     judge_priority(w, r);
     judge_given_up(w, r);
+    removal_judge(w, r);
     if (r->is_ended) {
         char text[OUTCOME_TEXT];
 
@@ -464,6 +472,7 @@ static void take(struct world *w, const struct batch_op *op)
         take_done(w, op);
         break;
     case TABLE_KEY:
+        removal_take_key(w, op);
         outside_take(w, op);
         break;
     case TABLE_META:
@@ -502,6 +511,7 @@ void ledger_committed(struct world *w, const struct batch *batch)
                   "%u of %u calls were made", r->request->made, r->request->count);
         r->is_touched = r->is_new = r->is_ended = false;
     }
+    removal_committed(w);
 }
 
 /* --- waking ----------------------------------------------------------------------------------- */
@@ -585,6 +595,7 @@ static int compare_row(void *arg, const struct store_row *row, enum table table)
     struct record *r = ledger_find(c->world, row->key);
 
     CHECK(c->world, r, "rows are those that were committed", "call %" PRIu64, row->key);
+    CHECK(c->world, !r->removed, "what is gone is gone whole", "call %" PRIu64, row->key);
     if (table == TABLE_DONE) {
         CHECK(c->world, r->done && slice_hash(row->value, 3) == r->done_hash,
               "a result is recorded once and never changes", "call %" PRIu64, row->key);
@@ -641,6 +652,16 @@ static int compare_tree(void *arg, const struct store_row *row)
     return 0;
 }
 
+/* With a retention, keys go too. */
+static int compare_key(void *arg, const struct store_row *row)
+{
+    struct comparison *c = arg;
+
+    CHECK(c->world, !c->at_rest || !c->world->retention.ns, "nothing is left over", "key %" PRIu64,
+          row->key);
+    return 0;
+}
+
 void ledger_compare(struct world *w, bool at_rest)
 {
     struct comparison c = {.world = w, .at_rest = at_rest};
@@ -659,9 +680,11 @@ void ledger_compare(struct world *w, bool at_rest)
     store_walk(store, PARTITION, &range, compare_payload, &c, NULL);
     range.table = TABLE_META;
     store_walk(store, PARTITION, &range, compare_tree, &c, NULL);
+    range.table = TABLE_KEY;
+    store_walk(store, PARTITION, &range, compare_key, &c, NULL);
     disk_looked(w, store);
     while ((r = map_next(&w->records, &pos, NULL)))
-        done += r->done;
+        done += r->done && !r->removed;
     CHECK(w, c.done == done && c.live == w->live, "rows are those that were committed",
           "%" PRIu64 " live and %" PRIu64 " done, of %" PRIu64 " and %" PRIu64, c.live, c.done,
           w->live, done);

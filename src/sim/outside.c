@@ -85,6 +85,7 @@ static void take_put(struct world *w, const struct batch_op *op)
 void outside_take(struct world *w, const struct batch_op *op)
 {
     struct outside *x = w->outside;
+    const struct record *r;
 
     if (op->put) {
         take_put(w, op);
@@ -92,8 +93,12 @@ void outside_take(struct world *w, const struct batch_op *op)
     }
     while (x && !(x->present && x->place == op->key && x->sub == op->sub))
         x = x->next;
-    if (x)
-        x->present = x->early = false;
+    if (!x)
+        return;
+    r = ledger_find(w, x->call);
+    CHECK(w, !r || !r->done || r->removed || r->outcome.expired || r->outcome.cancelled,
+          "a key that was used is kept as long as its call", "that of call %" PRIu64, x->call);
+    x->present = x->early = false;
 }
 
 void outside_judge_new(struct world *w, struct record *r)
@@ -111,6 +116,14 @@ void outside_judge_new(struct world *w, struct record *r)
           "call %" PRIu64, r->id);
     CHECK(w, !early || r->is_ended, "an early completion is taken", "call %" PRIu64, r->id);
     outside_plan(w, r);
+}
+
+void outside_judge_gone(struct world *w, const struct record *r)
+{
+    const struct outside *x = find(w, r->org, r->made_with);
+
+    CHECK(w, !x->present || x->call != r->id, "what is gone is gone whole",
+          "call %" PRIu64 " is, and its key is kept", r->id);
 }
 
 /* --- completing ------------------------------------------------------------------------------- */
@@ -143,6 +156,8 @@ static void take_completed(struct completion *c, const struct error *error)
             plan(c);
         return;
     }
+    if (error && c->record && removal_explains(w, r, error))
+        return;
     CHECK(w, !error || error->code == CODE_FAILED_PRECONDITION, "a completion is taken",
           "of %" PRIx64 ": %s", x->input, error->message);
     CHECK(w, done || (!c->record && x->early), "what is told is durable",

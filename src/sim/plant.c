@@ -23,6 +23,8 @@ const char *const plant_names[PLANT_COUNT] = {
     [PLANT_RUN_AGAIN] = "run-again",           /* a run is started twice */
     [PLANT_IGNORED_LEASE] = "ignored-lease",   /* a fence takes what another has */
     [PLANT_FALSE_LEASE] = "false-lease",       /* told as renewed, and it is not */
+    [PLANT_EARLY_REMOVAL] = "early-removal",   /* a result is deleted too soon */
+    [PLANT_HALF_REMOVAL] = "half-removal",     /* what is removed leaves its input behind */
 };
 
 bool plant_strikes(struct world *w, enum plant plant, uint64_t one_in)
@@ -63,6 +65,18 @@ static void remember_done(struct liar *l, const struct batch_op *op)
     l->old_key = op->key;
 }
 
+/* Whole, and only as much too soon as may be. */
+static void remove_done(struct liar *l, struct batch *to)
+{
+    const struct record *r = ledger_find(l->world, l->old_key);
+
+    if (r && r->done && !r->present && !r->removed)
+        CHECK(l->world,
+              batch_delete(to, TABLE_DONE, l->old_key, 0) &&
+                  batch_delete(to, TABLE_PAYLOAD, l->old_key, PAYLOAD_INPUT),
+              "there is memory", "for a batch");
+}
+
 /* Makes of a batch what a bug would. */
 static void falsify(struct liar *l, struct batch *to, const struct batch *from)
 {
@@ -72,6 +86,8 @@ static void falsify(struct liar *l, struct batch *to, const struct batch *from)
     if (l->old && plant_strikes(l->world, PLANT_CHANGED_RESULT, 20))
         CHECK(l->world, batch_put(to, TABLE_DONE, l->old_key, 0, blob_slice(l->old)),
               "there is memory", "for a batch");
+    if (l->old && l->world->retention.ns && plant_strikes(l->world, PLANT_EARLY_REMOVAL, 20))
+        remove_done(l, to);
     for (size_t i = 0; i < count; i++) {
         const struct batch_op *op = &from->ops[i];
 
@@ -79,6 +95,9 @@ static void falsify(struct liar *l, struct batch *to, const struct batch *from)
             loses = false;
             continue;
         }
+        if (!op->put && op->table == TABLE_PAYLOAD && op->sub == PAYLOAD_INPUT &&
+            plant_strikes(l->world, PLANT_HALF_REMOVAL, 1))
+            continue;
         remember_done(l, op);
         copy_op(l, to, op);
     }

@@ -34,4 +34,6 @@ expect early-timer 3
 expect run-again 3
 expect ignored-lease 100
 expect false-lease 200
+expect early-removal 30
+expect half-removal 30
 exit $failed

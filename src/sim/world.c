@@ -52,6 +52,11 @@ const char *const fault_names[FAULT_COUNT] = {
     [FAULT_FULL] = "memory full",
     [FAULT_SWAPPED_OUT] = "tree out of memory",
     [FAULT_SWAPPED_IN] = "tree back in memory",
+    [FAULT_REMOVED] = "call removed in time",
+    [FAULT_REMOVED_FOR_ROOM] = "call removed for room",
+    [FAULT_KEY_REMOVED] = "key removed",
+    [FAULT_TOO_LATE] = "removed call asked for",
+    [FAULT_NO_ROOM] = "too many results kept",
     [FAULT_POWER] = "power failure",
     [FAULT_SYNC] = "sync failed",
     [FAULT_GARBAGE] = "garbage answer",
@@ -134,6 +139,7 @@ static void world_init(struct world *w, const struct history *h)
     w->engine.live_max = world_once_in(w, 4) ? 10 + (uint32_t)rand_below(&w->rand, 40) : 0;
     w->engine.runs_max = h->seed % 5 ? 0 : (uint32_t)(h->seed / 5 % 7) + 1;
     w->cache_max = world_once_in(w, 3) ? 1 + rand_below(&w->rand, 2000) : 0;
+    removal_init(w);
     disk_create(w, h->sqlite);
     rival_init(w);
     endpoint_init(w);
@@ -180,8 +186,7 @@ static bool stalled(struct world *w)
     return true;
 }
 
-/* One event, or one wake-up of the orchestrator. False: there is nothing to come. */
-static bool world_step(struct world *w)
+bool world_step(struct world *w)
 {
     int64_t at = next_moment(w);
     struct heap_node *n;
@@ -235,6 +240,7 @@ static void run_until_rest(struct world *w)
     while (outside_any_early(w) && w->process.step_at != TIME_NEVER)
         world_step(w);
     CHECK(w, !outside_any_early(w), "what nobody needs is removed", "a completion is kept");
+    removal_at_rest(w);
     CHECK(w, w->process.o && (w->lease_ns || w->process.step_at == TIME_NEVER),
           "an idle engine asks for no wake-up",
           "all is done, and it wants to be woken in %" PRId64 " ns", w->process.step_at - w->now);

@@ -16,6 +16,7 @@
  *   client.c    who dispatches, and waits for what came of it
  *   outside.c   who completes calls from outside
  *   hand.c      who looks at calls, cancels, restarts and retries them
+ *   removal.c   what is kept no longer
  *   rival.c     another node that wants the partition
  *   faults.c    what goes wrong, and when
  *   script.c    what functions do;  model.c  what must come of it
@@ -98,6 +99,11 @@ enum fault {
     FAULT_LEASE_COMMIT,     /* the same, in the middle of a commit */
     FAULT_SWAPPED_OUT,      /* a tree leaves memory */
     FAULT_SWAPPED_IN,       /* one comes back */
+    FAULT_REMOVED,          /* a call that is done, as its time was over */
+    FAULT_REMOVED_FOR_ROOM, /* sooner, as there was too much */
+    FAULT_KEY_REMOVED,
+    FAULT_TOO_LATE, /* somebody asks for what was removed */
+    FAULT_NO_ROOM,  /* a request while nothing that is kept may go */
     FAULT_COUNT,
 };
 
@@ -128,6 +134,8 @@ enum plant {
     PLANT_RUN_AGAIN,
     PLANT_IGNORED_LEASE,
     PLANT_FALSE_LEASE,
+    PLANT_EARLY_REMOVAL,
+    PLANT_HALF_REMOVAL,
     PLANT_COUNT,
 };
 extern const char *const plant_names[PLANT_COUNT]; /* [PLANT_NONE]: "none" */
@@ -165,7 +173,10 @@ struct record {
     bool known;                     /* a CALL row of it was seen */
     bool present;                   /* it has a CALL row now, */
     bool settled;                   /* which says that it is done */
-    bool done;                      /* it has a DONE row */
+    bool done;                      /* it has a DONE row, */
+    bool removed;                   /* or had one */
+    bool has_input;                 /* its payload row */
+    uint64_t kept;                  /* bytes that it counts, once it is done */
     bool cancel_asked, tainted;     /* tainted: a call below it was cancelled by a client */
     uint64_t done_hash;
     int64_t ended; /* when, as its row says */
@@ -206,6 +217,9 @@ struct client_key {
     char text[24];
     struct batch_request *owner;
     int64_t made;
+    bool present; /* its row */
+    uint64_t place;
+    uint32_t sub;
 };
 
 struct client_call {
@@ -219,6 +233,7 @@ struct client_call {
     struct orchestrator_wait *wait;
     bool waiting; /* a wait is with the orchestrator, or a retry of it is planned */
     bool timed;   /* that wait may end before the call is done */
+    bool early;   /* it began before that */
     bool told;    /* the client has its result */
 };
 
@@ -291,6 +306,13 @@ struct world {
     uint64_t epoch; /* of the last fence */
     uint64_t commits;
 
+    struct retention {
+        int64_t ns, least_ns; /* ns 0: all is kept for ever */
+        uint64_t bytes;
+    } retention;
+    uint64_t kept_bytes, kept_calls, kept_keys; /* that are durable */
+    uint64_t gone_bytes;                        /* by the commit that is being looked at */
+
     int64_t lease_ns; /* 0: there is no other node */
     struct clock store_clock;
     struct store *lease_by; /* the observed handle that renewed last, and until when nobody else */
@@ -332,6 +354,8 @@ uint64_t world_run(const struct history *history, struct totals *totals);
 
 void *world_alloc(struct world *w, size_t size); /* zeroed; does not fail */
 void world_at(struct world *w, int64_t when, void (*fire)(struct world *w, void *arg), void *arg);
+/* One event, or one wake-up of the orchestrator. False: there is nothing to come. */
+bool world_step(struct world *w);
 /* True once in n times. */
 bool world_once_in(struct world *w, uint64_t n);
 int64_t world_draw_ns(struct world *w, int64_t max_ns); /* in [1, max], short ones more likely */
@@ -395,6 +419,21 @@ void rival_heal(struct world *w);
 /* The store of a process that has died: closing it would give its lease up. */
 void rival_keep_corpse(struct world *w, struct store *store);
 void rival_free(struct world *w);
+
+/* --- removal.c */
+
+void removal_init(struct world *w);
+/* Of a commit: a call is done, and takes so many bytes; it is removed; a row of TABLE_KEY. */
+void removal_kept(struct world *w, struct record *r, size_t size);
+void removal_gone(struct world *w, struct record *r);
+void removal_take_key(struct world *w, const struct batch_op *op);
+/* All of it was taken in, of this call; of all. */
+void removal_judge(struct world *w, const struct record *r);
+void removal_committed(struct world *w);
+/* True if the answer is that the call is not known, which then must have been removed. */
+bool removal_explains(struct world *w, const struct record *r, const struct error *error);
+/* Until nothing is kept. */
+void removal_at_rest(struct world *w);
 
 /* --- ledger.c */
 
@@ -478,6 +517,8 @@ void outside_take(struct world *w, const struct batch_op *op);
 /* Of a call to event: that is new; plans its completion. */
 void outside_judge_new(struct world *w, struct record *r);
 void outside_plan(struct world *w, struct record *r);
+/* Of one that is removed: so is its key. */
+void outside_judge_gone(struct world *w, const struct record *r);
 /* Perhaps completes a call that this one is going to make. */
 void outside_too_soon(struct world *w, const struct record *r, const struct program *p);
 bool outside_any_early(const struct world *w);
