@@ -28,6 +28,7 @@ struct settings {
     const char *store;
     char default_store[PATH_MAX + 16];
     struct keys keys;
+    struct policy policy;
     bool insecure;
     uint32_t run_timeout_ms, grace_ms, retention_ms, runs_max;
     uint64_t retention_bytes;
@@ -55,6 +56,7 @@ enum {
     TLS_CERT,
     TLS_KEY,
     CA_FILE,
+    ALLOW_ENDPOINT,
     RUN_TIMEOUT,
     MAX_RUNS,
     GRACE,
@@ -90,6 +92,10 @@ static const struct cli_option options[] = {
     [CA_FILE] = {"ca-file", "FILE",
                  "for calls to https endpoints: trust the authorities in this PEM file\n"
                  "instead of the system's"},
+    [ALLOW_ENDPOINT] = {"allow-endpoint", "PATTERN",
+                        "call endpoints that match, and no others: [SCHEME://]HOST[:PORT], where\n"
+                        "HOST is a name with '*' for any characters, or a range of addresses\n"
+                        "such as 10.0.0.0/8; repeatable"},
     [RUN_TIMEOUT] = {"run-timeout", "TIME",
                      "how long an endpoint may take to answer one run (default: 60s)"},
     [MAX_RUNS] = {"max-runs", "N",
@@ -257,6 +263,15 @@ static int add_key(struct keys *keys, const char *value, struct error *err)
     return keys_add(keys, slice_str(value), err);
 }
 
+static int read_allow_endpoint(struct settings *s, const char *value)
+{
+    struct error err;
+
+    return policy_add(&s->policy, value, &err)
+               ? cli_usage(&cli_server, "--allow-endpoint %s", err.message)
+               : CLI_OK;
+}
+
 static int read_option(struct settings *s, const struct cli_arg *arg)
 {
     switch (arg->option - options) {
@@ -281,6 +296,8 @@ static int read_option(struct settings *s, const struct cli_arg *arg)
     case CA_FILE:
         s->ca_file = arg->value;
         return CLI_OK;
+    case ALLOW_ENDPOINT:
+        return read_allow_endpoint(s, arg->value);
     case RUN_TIMEOUT:
         return read_run_timeout(s, arg->value);
     case MAX_RUNS:
@@ -448,6 +465,7 @@ static int serve(struct running *r, struct error *err)
         .ca_file = r->settings->ca_file,
         .store = r->settings->store,
         .keys = r->settings->insecure ? NULL : &r->settings->keys,
+        .policy = &r->settings->policy,
         .run_timeout_ms = r->settings->run_timeout_ms,
         .grace_ms = r->settings->grace_ms,
         .engine = {.runs_max = r->settings->runs_max},
@@ -517,10 +535,12 @@ static int run(const struct cli_command *self, int argc, char **argv)
 
     (void)self;
     keys_init(&s.keys);
+    policy_init(&s.policy);
     status = read_settings(&s, argc, argv, &stop);
     if (status == CLI_OK && !stop)
         status = run_server(&s);
     keys_free(&s.keys);
+    policy_free(&s.policy);
     return status;
 }
 

@@ -126,6 +126,16 @@ static void on_dialed(void *arg, int fd, enum net_failure failure, const char *m
         finish(connect, conn, connect->http2, NET_OK, NULL);
 }
 
+static const char *refuses(void *arg, const struct sockaddr *address)
+{
+    const struct net_connect *connect = arg;
+    const struct net_host *host = connect->host;
+    const struct net_client_options *options = &host->client->options;
+    const struct net_target target = {slice_str(host->name), host->port, host->tls};
+
+    return options->refuses ? options->refuses(options->refuses_arg, &target, address) : NULL;
+}
+
 struct net_connect *net_connect_start(struct net_host *host, bool http2, net_connect_done *done,
                                       void *arg)
 {
@@ -138,9 +148,8 @@ struct net_connect *net_connect_start(struct net_host *host, bool http2, net_con
     connect->http2 = http2;
     connect->done = done;
     connect->arg = arg;
-    connect->dial =
-        net_dial_start(client->loop, host->name, host->port, client->options.connect_timeout_ms,
-                       client->options.may_reach, on_dialed, connect);
+    connect->dial = net_dial_start(client->loop, host->name, host->port,
+                                   client->options.connect_timeout_ms, refuses, on_dialed, connect);
     if (!connect->dial) {
         free(connect);
         return NULL;

@@ -23,12 +23,12 @@ struct attempt {
 
 struct net_dial {
     struct net_loop *loop;
-    net_dial_may_reach *may_reach;
+    net_dial_refuses *refuses;
     net_dial_done *done;
     void *arg;
     uv_getaddrinfo_t resolver;
     bool resolving, over, starting;
-    bool out_of_bounds; /* may_reach said so of an address */
+    const char *refusal; /* of an address, by `refuses` */
     struct addrinfo *resolved;
     struct addrinfo single; /* a numeric address or a path, at `numeric` */
     struct sockaddr_storage numeric;
@@ -126,9 +126,7 @@ static void fail(struct net_dial *dial, enum net_failure failure, const char *wh
     dial->failure = failure;
     snprintf(dial->message, sizeof dial->message, "%s %s%s%s%s: %s", what, ipv6 ? "[" : "",
              dial->host, ipv6 ? "]" : "", port,
-             failure == NET_FORBIDDEN && dial->out_of_bounds
-                 ? "its address is one that is not delivered to from here"
-                 : uv_strerror(error));
+             failure == NET_FORBIDDEN && dial->refusal ? dial->refusal : uv_strerror(error));
     net_timer_clear(&dial->timer);
     if (dial->starting)
         net_defer(dial->loop, &dial->deferred);
@@ -186,9 +184,10 @@ static int begin_attempt(struct net_dial *dial, const struct addrinfo *address)
 {
     struct attempt *attempt;
     int fd, rc;
+    const char *refusal = dial->refuses ? dial->refuses(dial->arg, address->ai_addr) : NULL;
 
-    if (dial->may_reach && !dial->may_reach(address->ai_addr)) {
-        dial->out_of_bounds = true;
+    if (refusal) {
+        dial->refusal = refusal;
         return -EPERM;
     }
     fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -310,8 +309,8 @@ static void begin(struct net_dial *dial)
 }
 
 struct net_dial *net_dial_start(struct net_loop *loop, const char *host, uint16_t port,
-                                uint32_t timeout_ms, net_dial_may_reach *may_reach,
-                                net_dial_done *done, void *arg)
+                                uint32_t timeout_ms, net_dial_refuses *refuses, net_dial_done *done,
+                                void *arg)
 {
     size_t len = strlen(host);
     struct net_dial *dial = calloc(1, sizeof *dial + len + 1);
@@ -319,7 +318,7 @@ struct net_dial *net_dial_start(struct net_loop *loop, const char *host, uint16_
     if (!dial)
         return NULL;
     dial->loop = loop;
-    dial->may_reach = may_reach;
+    dial->refuses = refuses;
     dial->done = done;
     dial->arg = arg;
     dial->port = port;

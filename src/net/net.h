@@ -171,7 +171,7 @@ enum net_failure {
     NET_MALFORMED,   /* not HTTP, too large */
     NET_UNSUPPORTED, /* HTTP that we do not speak */
     NET_TEMPORARY,   /* of ours: out of descriptors or memory */
-    NET_FORBIDDEN,   /* by may_reach, or by the system (EPERM) */
+    NET_FORBIDDEN,   /* by `refuses`, or by the system (EPERM) */
     NET_CANCELED,
 };
 
@@ -185,6 +185,13 @@ struct net_response {
     struct slice body;
 };
 
+/* What a connection is for. */
+struct net_target {
+    struct slice host;
+    uint16_t port;
+    bool tls;
+};
+
 struct net_client_options {
     size_t max_body;             /* of a response; default 20,000,000 */
     size_t max_header_bytes;     /* default 65,536 */
@@ -192,9 +199,11 @@ struct net_client_options {
     uint32_t idle_timeout_ms;    /* a kept connection is closed after this; default 30,000 */
     size_t max_idle_per_host;    /* kept connections; default 1,024 */
     const char *ca_file;         /* PEM authorities to trust instead of the system's */
-    /* Asked of each address that a name comes to, whenever a connection to it would be made: false:
-     * there will be none. NULL: all may be. */
-    bool (*may_reach)(const struct sockaddr *address);
+    /* Asked of each address that a connection would be made to: NULL: it may be made; else why not,
+     * in a static text. NULL: all may be. */
+    const char *(*refuses)(const void *arg, const struct net_target *target,
+                           const struct sockaddr *address);
+    const void *refuses_arg;
 };
 
 struct net_client;
@@ -269,6 +278,22 @@ struct net_url {
 
 /* Views into `text`. User information is refused. */
 int net_url_parse(struct slice text, struct net_url *url, struct error *err);
+
+/* An IP address as IPv6 has it; one of IPv4 is within ::ffff:0:0/96. */
+#define NET_IP_LEN 16
+
+/* False: the text is no literal address, the socket's address none of IP. */
+bool net_ip_parse(struct slice text, uint8_t ip[NET_IP_LEN]);
+bool net_ip_of(const struct sockaddr *address, uint8_t ip[NET_IP_LEN]);
+
+/* "10.0.0.0/8", "fd00::/8"; an address alone is a range of one. */
+struct net_range {
+    uint8_t ip[NET_IP_LEN]; /* zero behind the bits that count */
+    unsigned bits;          /* of 128 */
+};
+
+bool net_range_parse(struct slice text, struct net_range *range);
+bool net_range_holds(const struct net_range *range, const uint8_t ip[NET_IP_LEN]);
 
 /* "host:port", "[::1]:port", ":port" (host empty) into a host (NUL-terminated) and port. */
 int net_address_parse(const char *text, char host[256], uint16_t *port, struct error *err);

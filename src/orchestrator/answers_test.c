@@ -264,6 +264,39 @@ static void polls(void **state)
     expect_exit(&s, STATUS_UNSPECIFIED, NULL, NULL);
 }
 
+static int only_a(const void *arg, struct slice endpoint, struct error *err)
+{
+    assert_string_equal(arg, "arg");
+    return slice_eq_str(endpoint, "http://a")
+               ? 0
+               : error_set(err, CODE_PERMISSION_DENIED, "%.*s is not a", SLICE_FMT(endpoint));
+}
+
+static void polls_go_where_they_may(void **state)
+{
+    char a[] = "http://a", b[] = "http://b";
+    struct call_limits limited = limits;
+    struct said s;
+
+    (void)state;
+    limited.check_endpoint = only_a;
+    limited.check_endpoint_arg = "arg";
+    say_poll(&s, STATUS_OK);
+    s.poll.n_calls = 1;
+    s.call.endpoint = b;
+    answer_from_response(&limited, &s.response, &s.answer);
+    expect_refusal(&s, "permission_denied", "calls[0] (function 'f'): http://b is not a");
+    s.call.endpoint = a;
+    answer_from_response(&limited, &s.response, &s.answer);
+    assert_int_equal(s.answer.spec_count, 1);
+    answer_free(&s.answer);
+    dispatch__sdk__v1__call__init(&s.call); /* no endpoint: its parent's, which it had before */
+    s.call.function = a_function;
+    answer_from_response(&limited, &s.response, &s.answer);
+    assert_int_equal(s.answer.spec_count, 1);
+    answer_free(&s.answer);
+}
+
 static void polls_are_refused_as_a_whole(void **state)
 {
     char bad[] = "ftp://x";
@@ -515,6 +548,7 @@ int main(void)
         cmocka_unit_test(what_is_too_large_ends_the_call),
         cmocka_unit_test(a_tail_call_counts_before_all_else),
         cmocka_unit_test(polls),
+        cmocka_unit_test(polls_go_where_they_may),
         cmocka_unit_test(polls_are_refused_as_a_whole),
         cmocka_unit_test(extensions),
         cmocka_unit_test(diverged_code_is_no_overload),

@@ -32,14 +32,20 @@ static int check_key(const wire_call *call, struct error *err)
                      "key is for calls to the endpoint event: alone: leave it out");
 }
 
-static int check_endpoint(const char *endpoint, bool required, struct error *err)
+static int check_endpoint(const struct call_limits *limits, const char *endpoint, bool required,
+                          struct error *err)
 {
+    int code;
+
     if (!endpoint[0])
         return required ? error_set(err, CODE_INVALID_ARGUMENT,
                                     "endpoint is required: the URL of the application that has "
                                     "the function, such as http://localhost:8000")
                         : 0;
-    return wire_endpoint_check(slice_str(endpoint), err);
+    code = wire_endpoint_check(slice_str(endpoint), err);
+    if (code || !limits->check_endpoint)
+        return code;
+    return limits->check_endpoint(limits->check_endpoint_arg, slice_str(endpoint), err);
 }
 
 static int check_function(const char *function, struct error *err)
@@ -66,7 +72,7 @@ int call_to_spec(const struct call_limits *limits, const wire_call *call, bool e
     int code = check_function(call->function, err);
 
     if (!code)
-        code = check_endpoint(call->endpoint, endpoint_required, err);
+        code = check_endpoint(limits, call->endpoint, endpoint_required, err);
     if (!code)
         code = check_key(call, err);
     if (code)

@@ -51,6 +51,8 @@ void cache_batch(struct cache *c, const struct batch *batch);
 struct call_limits {
     size_t payload_max, state_max;
     size_t calls_max; /* of one poll */
+    int (*check_endpoint)(const void *arg, struct slice endpoint, struct error *err); /* or NULL */
+    const void *check_endpoint_arg;
 };
 
 /* How much of a text of others' may stand in a message: its first 100 bytes, never half a

@@ -497,6 +497,8 @@ static void take_options(struct orchestrator *o, const struct orchestrator_optio
     o->limits.payload_max = p->payload_max;
     o->limits.state_max = p->state_max;
     p->engine.state_max = p->state_max;
+    o->limits.check_endpoint = p->check_endpoint;
+    o->limits.check_endpoint_arg = p->check_endpoint_arg;
     o->limits.calls_max = p->engine.calls_max ? p->engine.calls_max : CALLS_MAX_DEFAULT;
 }
 

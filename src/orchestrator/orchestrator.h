@@ -77,9 +77,13 @@ struct orchestrator_options {
     struct invoker *invoker;
     struct engine_config engine; /* seed and incarnation are set by the orchestrator unless seed is
                                     given (simulation) */
-    size_t payload_max;          /* 4,000,000 */
-    size_t state_max;            /* 8,000,000 */
-    size_t cache_max;            /* bytes of recent payloads kept in memory: 64 MiB */
+    /* May calls go to this endpoint? Asked of those in requests and polls, and not again at their
+     * runs; NULL: to all. Else what it returns, with a message, is the error. */
+    int (*check_endpoint)(const void *arg, struct slice endpoint, struct error *err);
+    const void *check_endpoint_arg;
+    size_t payload_max; /* 4,000,000 */
+    size_t state_max;   /* 8,000,000 */
+    size_t cache_max;   /* bytes of recent payloads kept in memory: 64 MiB */
     /*
      * How long a finished call is kept, and how many bytes all of them may take (0: no limit); then
      * the oldest go, but none sooner than retention_least_ns (0: an hour) after its end: new roots

@@ -138,6 +138,32 @@ static void test_complete(void **state)
     assert_int_equal(harness_error(&reply).code, CODE_FAILED_PRECONDITION);
 }
 
+static void test_endpoints_not_allowed(void **state)
+{
+    Dispatch__V1__CallInfo *info;
+    struct reply reply;
+    struct error error;
+
+    (void)state;
+    harness_finish(&h);
+    harness_start_restricted(&h, "*.example.com");
+    harness_post(&h, &reply, PATH_DISPATCH,
+                 "{\"calls\":[{\"endpoint\":\"%s\",\"function\":\"echo\"}]}", h.endpoint_url);
+    error = harness_error(&reply);
+    assert_int_equal(reply.status, 403);
+    assert_int_equal(error.code, CODE_PERMISSION_DENIED);
+    assert_non_null(strstr(error.message, h.endpoint_url));
+    assert_non_null(strstr(error.message, "--allow-endpoint"));
+    harness_finish(&h);
+
+    /* What the name means is known at the run alone. */
+    harness_start_restricted(&h, "10.0.0.0/8");
+    snprintf(h.endpoint_url, sizeof h.endpoint_url, "http://localhost:1");
+    info = harness_wait(&h, harness_dispatch(&h, "echo", "null"));
+    assert_int_equal(info->status, DISPATCH__SDK__V1__STATUS__STATUS_PERMISSION_DENIED);
+    assert_non_null(strstr(info->result->error->message, "--allow-endpoint"));
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -145,6 +171,7 @@ int main(void)
         TEST(test_idempotency_key),
         TEST(test_cancel_restart_retry),
         TEST(test_complete),
+        TEST(test_endpoints_not_allowed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -188,12 +188,8 @@ static void start_endpoint(struct harness *h)
              net_server_port(h->endpoint));
 }
 
-void harness_start(struct harness *h, bool with_keys, uint32_t grace_ms)
-{
-    harness_start_on(h, "memory:", with_keys, grace_ms);
-}
-
-void harness_start_on(struct harness *h, const char *store, bool with_keys, uint32_t grace_ms)
+static void start(struct harness *h, const char *store, const char *allowed, bool with_keys,
+                  uint32_t grace_ms)
 {
     static const char *const listen[] = {"127.0.0.1:0"};
     struct server_options options = {.listen = listen,
@@ -214,6 +210,10 @@ void harness_start_on(struct harness *h, const char *store, bool with_keys, uint
     assert_int_equal(net_client_create(&h->client, h->loop, &(struct net_client_options){0}, NULL),
                      CODE_OK);
     start_endpoint(h);
+    policy_init(&h->policy);
+    if (allowed)
+        assert_int_equal(policy_add(&h->policy, allowed, NULL), CODE_OK);
+    options.policy = &h->policy;
     options.loop = h->loop;
     options.keys = with_keys ? &h->keys : NULL;
     if (server_create(&h->server, &options, &err))
@@ -223,6 +223,21 @@ void harness_start_on(struct harness *h, const char *store, bool with_keys, uint
     harness_until(h, &h->ready);
 }
 
+void harness_start(struct harness *h, bool with_keys, uint32_t grace_ms)
+{
+    start(h, "memory:", NULL, with_keys, grace_ms);
+}
+
+void harness_start_on(struct harness *h, const char *store, bool with_keys, uint32_t grace_ms)
+{
+    start(h, store, NULL, with_keys, grace_ms);
+}
+
+void harness_start_restricted(struct harness *h, const char *allowed)
+{
+    start(h, "memory:", allowed, true, 5000);
+}
+
 void harness_finish(struct harness *h)
 {
     net_client_destroy(h->client);
@@ -230,6 +245,7 @@ void harness_finish(struct harness *h)
     net_server_destroy(h->endpoint);
     net_loop_destroy(h->loop);
     keys_free(&h->keys);
+    policy_free(&h->policy);
     arena_reset(&h->arena);
 }
 

@@ -18,6 +18,7 @@
 struct harness {
     struct net_loop *loop;
     struct keys keys;
+    struct policy policy;
     struct server *server;
     struct net_server *endpoint;
     struct net_client *client;
@@ -62,6 +63,8 @@ struct reply {
 void harness_start(struct harness *h, bool with_keys, uint32_t grace_ms);
 /* The same on another store than memory:. */
 void harness_start_on(struct harness *h, const char *store, bool with_keys, uint32_t grace_ms);
+/* With keys, and calls go to endpoints of this pattern (policy.h) alone. */
+void harness_start_restricted(struct harness *h, const char *allowed);
 void harness_finish(struct harness *h);
 /* Runs the loop until *flag. */
 void harness_until(struct harness *h, const bool *flag);

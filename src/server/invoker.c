@@ -24,7 +24,6 @@
 #include <stdlib.h>
 
 #include "server/bridge.h"
-#include "server/policy.h"
 
 #define RUN_PATH "/dispatch.sdk.v1.FunctionService/Run"
 
@@ -527,6 +526,8 @@ static int find_endpoint(struct attempt *attempt, struct error *err)
                          ") reaches http://, https:// and bridge:// endpoints only",
                          SLICE_FMT(endpoint));
     code = net_url_parse(endpoint, &attempt->url, err);
+    if (code == CODE_OK && invoker->options.policy) /* which may have changed since */
+        code = policy_check(invoker->options.policy, endpoint, err);
     if (code || !bridged)
         return code;
     attempt->bridge = find_bridge(invoker, attempt->url.host);
@@ -555,8 +556,12 @@ static void invoker_run(struct invoker *vtable, struct orchestrator_run *run)
         code = offer(attempt, &err);
     if (code) {
         failure.message = err.message;
-        if (code == CODE_RESOURCE_EXHAUSTED)
+        if (code == CODE_RESOURCE_EXHAUSTED) {
             failure.status = STATUS_TEMPORARY_ERROR;
+        } else if (code == CODE_PERMISSION_DENIED) {
+            failure.status = STATUS_PERMISSION_DENIED;
+            failure.type = code_name(code);
+        }
         failed(invoker, run, &failure);
     } else if (attempt->offered) {
         log_line(invoker->options.log, LOG_DEBUG, "run waits at its session or was fetched",
@@ -615,7 +620,8 @@ int http_invoker_create(struct http_invoker **out, const struct http_invoker_opt
 {
     struct http_invoker *invoker = calloc(1, sizeof *invoker);
     struct net_client_options client = {.ca_file = options->ca_file,
-                                        .may_reach = options->guarded ? policy_may_reach : NULL};
+                                        .refuses = options->policy ? policy_refuses : NULL,
+                                        .refuses_arg = options->policy};
     const struct sessions_options sessions = {.loop = options->loop,
                                               .clock = options->clock,
                                               .body_max = options->body_max,

@@ -12,6 +12,7 @@
 #include "net/net.h"
 #include "orchestrator/orchestrator.h"
 #include "server/credentials.h"
+#include "server/policy.h"
 #include "server/sessions.h"
 
 #define INVOKER_TIMEOUT_MS 60000
@@ -39,9 +40,9 @@ struct http_invoker_options {
     const struct credentials *credentials;
     const struct invoker_bridge *bridges; /* read by http_invoker_create only */
     size_t bridge_count;                  /* at most INVOKER_BRIDGES_MAX */
-    bool guarded;       /* addresses that policy_may_reach refuses are not connected to */
-    size_t body_max;    /* of responses that clients of sessions bring */
-    size_t waiting_max; /* runs that wait for such clients; 0: the default */
+    const struct policy *policy;          /* where runs may go; outlives the invoker; or NULL */
+    size_t body_max;                      /* of responses that clients of sessions bring */
+    size_t waiting_max;                   /* runs that wait for such clients; 0: the default */
     /* A run was answered: the orchestrator wants a step. */
     void (*changed)(void *arg);
     void *arg;

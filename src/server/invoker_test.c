@@ -26,6 +26,7 @@ struct world {
     struct net_loop *loop;
     struct net_server *endpoint;
     struct http_invoker *invoker;
+    struct policy policy;
     uint16_t port;
     struct planned plan;
     bool h2c; /* from the next listen_again on */
@@ -166,9 +167,10 @@ static int set_up(void **state)
 {
     struct world *w = calloc(1, sizeof *w);
     struct http_invoker_options invoker = {
-        .clock = clock_system(), .changed = changed, .arg = w, .guarded = true};
+        .clock = clock_system(), .changed = changed, .arg = w, .policy = &w->policy};
 
     assert_non_null(w);
+    w->policy.guarded = true;
     assert_int_equal(net_loop_create(&w->loop, NULL), CODE_OK);
     listen_again(w);
     invoker.loop = w->loop;
@@ -183,6 +185,7 @@ static int tear_down(void **state)
     struct world *w = *state;
 
     http_invoker_destroy(w->invoker);
+    policy_free(&w->policy);
     if (w->endpoint)
         net_server_destroy(w->endpoint);
     net_loop_destroy(w->loop);
@@ -456,6 +459,34 @@ static void test_addresses_out_of_bounds(void **state)
     }
 }
 
+/* By the URL, and by what its name turns out to mean: patterns of now, whatever they were then. */
+static void test_policy(void **state)
+{
+    struct world *w = *state;
+    char url[64];
+
+    snprintf(url, sizeof url, "http://localhost:%u", w->port);
+    w->plan = (struct planned){.status = 200, .type = "application/proto"};
+    assert_int_equal(policy_add(&w->policy, "10.0.0.0/8", NULL), CODE_OK);
+    deliver(w, endpoint_url(w, ""));
+    assert_int_equal(w->ending, FAILED);
+    assert_int_equal(w->status, STATUS_PERMISSION_DENIED);
+    assert_string_equal(w->type, "permission_denied");
+    assert_non_null(strstr(w->message, endpoint_url(w, "")));
+    deliver(w, url);
+    assert_int_equal(w->ending, FAILED);
+    assert_int_equal(w->status, STATUS_PERMISSION_DENIED);
+    assert_false(w->transport);
+    assert_non_null(strstr(w->message, "--allow-endpoint"));
+    assert_int_equal(w->requests, 0);
+    assert_int_equal(policy_add(&w->policy, "127.0.0.0/8", NULL), CODE_OK);
+    deliver(w, url);
+    assert_int_equal(w->ending, ANSWERED);
+    deliver(w, endpoint_url(w, ""));
+    assert_int_equal(w->ending, ANSWERED);
+    assert_int_equal(w->requests, 2);
+}
+
 static void test_no_tls_there(void **state)
 {
     struct world *w = *state;
@@ -656,6 +687,7 @@ int main(void)
         TEST(test_lambda),
         TEST(test_redirect),
         TEST(test_addresses_out_of_bounds),
+        TEST(test_policy),
         TEST(test_no_tls_there),
         TEST(test_multiplexes),
         TEST(test_cancel),

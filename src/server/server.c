@@ -42,6 +42,7 @@ struct server {
     struct http_invoker *invoker;
     struct api api;
     struct credentials credentials;
+    struct policy policy; /* the patterns are the options' */
     struct net_server *listeners[SERVER_LISTEN_MAX];
     char addresses[SERVER_LISTEN_MAX][SERVER_ADDRESS_MAX];
     size_t listener_count;
@@ -376,6 +377,11 @@ static void take_notes(void *arg, const struct orchestrator_note *notes, size_t 
                  LOG_STR("error", err.message));
 }
 
+static int check_endpoint(const void *policy, struct slice endpoint, struct error *err)
+{
+    return policy_check(policy, endpoint, err);
+}
+
 static int start_orchestrator(struct server *s, struct error *err)
 {
     struct orchestrator_options options = {
@@ -386,6 +392,8 @@ static int start_orchestrator(struct server *s, struct error *err)
         .retention_ns = s->options.retention_ns ? s->options.retention_ns : RETENTION_NS,
         .retention_bytes =
             s->options.retention_bytes ? s->options.retention_bytes : RETENTION_BYTES,
+        .check_endpoint = check_endpoint,
+        .check_endpoint_arg = &s->policy,
         .log = s->options.log,
         .notes = take_notes,
         .notes_arg = s,
@@ -426,7 +434,7 @@ static int start(struct server *s, struct error *err)
                                            .credentials = &s->credentials,
                                            .bridges = s->options.bridges,
                                            .bridge_count = s->options.bridge_count,
-                                           .guarded = is_exposed(&s->options),
+                                           .policy = &s->policy,
                                            .body_max = SERVER_BODY_MAX,
                                            /* what waits at sessions counts as in flight */
                                            .waiting_max = (s->options.engine.runs_max + 3) / 4};
@@ -471,6 +479,9 @@ int server_create(struct server **out, const struct server_options *options, str
         return error_memory(err);
     s->wake_fd = -1;
     s->options = *options;
+    if (options->policy)
+        s->policy = *options->policy;
+    s->policy.guarded = is_exposed(options);
     credentials_init(&s->credentials);
     s->api = (struct api){.keys = options->keys,
                           .credentials = &s->credentials,

@@ -37,7 +37,10 @@ struct server_options {
     struct invoker *invoker;
     const struct keys *keys; /* outlives the server; NULL: requests need none, and every address to
                                 listen on has to be of the loopback */
-    uint32_t run_timeout_ms; /* of a run over HTTP; 0: 60,000 */
+    /* Where calls may go. Outlives the server; NULL: wherever they say, which for a server that
+     * other machines reach leaves link-local addresses out (policy.h), as it does in any case. */
+    const struct policy *policy;
+    uint32_t run_timeout_ms;              /* of a run over HTTP; 0: 60,000 */
     const struct invoker_bridge *bridges; /* see server/invoker.h; read by server_create only */
     size_t bridge_count;
     uint32_t grace_ms; /* what server_stop gives to runs in flight */
