@@ -6,10 +6,11 @@
 # usage: cli_test.sh DISPATCH VERSION
 set -eu
 dispatch=$1 version=$2
-unset DISPATCH_API_KEYS
+unset DISPATCH_API_KEYS DISPATCH_API_KEY DISPATCH_API_URL DISPATCH_BRIDGE_URL
 
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
+export DISPATCH_CONFIG_PATH="$dir/config.toml"
 
 # says STATUS TEXT ARGUMENT...: the command ends so, and TEXT is in what it says
 says() {
@@ -85,3 +86,22 @@ says 2 "authorities from $dir/none: No such file" server --insecure --listen 127
 says 2 'port' server --insecure --listen 127.0.0.1:99999 --store memory:
 says 2 'store' server --insecure --listen 127.0.0.1:0 --store file:x
 says 1 "$dir/none" server --insecure --listen 127.0.0.1:0 --store "sqlite:$dir/none/x.db"
+
+# --- the configuration file, and files of variables
+
+says 1 'Please run .dispatch login. to login to Dispatch. Alternatively, set the DISPATCH_API_KEY' \
+    run --bridge-url http://127.0.0.1:1 --session x -- true
+printf "active = 'x'\n[Organizations.a]\napi_key = 'secret'\n" >"$dir/config.toml"
+says 1 "invalid active organization 'x' found in configuration. Please run .dispatch login. or" \
+    run --bridge-url http://127.0.0.1:1 --session x -- true
+printf "[Organizations.a]\napi_key = secret\n" >"$dir/config.toml"
+says 1 "configuration file $dir/config.toml, line 2: api_key is a string" verification get \
+    --server http://127.0.0.1:1
+rm "$dir/config.toml"
+echo 'DISPATCH_API_URL=http://127.0.0.1:2' >"$dir/env"
+says 1 'connect to 127.0.0.1:2: ' --env-file "$dir/env" verification get
+says 1 'connect to 127.0.0.1:2: ' verification get --env-file "$dir/env"
+says 1 'connect to 127.0.0.1:2: ' -k x verification get --env-file="$dir/env"
+says 2 "failed to load env file from $dir/none: No such file" --env-file "$dir/none" version
+echo 'A B' >"$dir/env"
+says 2 "failed to load env file from $dir/env: line 1: there is no '='" run --env-file "$dir/env"

@@ -9,6 +9,7 @@ command -v curl >/dev/null || { echo "curl is not installed"; exit 77; }
 dir=$(mktemp -d)
 store=$dir/store.db
 server_pid='' endpoint_pid=''
+export DISPATCH_CONFIG_PATH="$dir/config.toml" # that of nobody else
 clean_up() {
     status=$?
     [ -z "$server_pid" ] || kill -KILL "$server_pid" 2>/dev/null || :

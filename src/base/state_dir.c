@@ -9,8 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* Makes each directory of an absolute path; `path` is changed meanwhile. */
-static int make_directories(char *path, struct error *err)
+int state_dir_make(char *path, struct error *err)
 {
     for (char *p = path + 1;; p++) {
         char c = *p;
@@ -46,7 +45,7 @@ int state_dir_store(char *url, size_t size, const char *name, struct error *err)
                          "the path of the state directory is too long: name a store, sqlite:PATH");
     slash = strrchr(path, '/');
     *slash = '\0';
-    code = make_directories(path, err);
+    code = state_dir_make(path, err);
     *slash = '/';
     if (code == CODE_OK)
         snprintf(url, size, "sqlite:%s", path);

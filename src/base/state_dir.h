@@ -14,4 +14,8 @@
  */
 int state_dir_store(char *url, size_t size, const char *name, struct error *err);
 
+/* Makes each directory of an absolute or relative path that is not there, 0700. `path` is changed
+ * meanwhile. */
+int state_dir_make(char *path, struct error *err);
+
 #endif

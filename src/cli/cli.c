@@ -9,10 +9,32 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/dotenv.h"
+
 /* Longer names are near to nothing. */
 #define NAME_MAX_BYTES 32
 /* More edits than this, or than a third of the word, make another word. */
 #define EDITS_MAX 3
+
+enum { API_KEY, ENV_FILE };
+
+static const struct cli_option persistent_options[] = {
+    [API_KEY] = {"api-key", "KEY",
+                 "the key to a server (default: $DISPATCH_API_KEY, else that of the\n"
+                 "organization chosen by `dispatch switch`)"},
+    [ENV_FILE] = {"env-file", "FILE",
+                  "set the variables that FILE has, NAME=VALUE, unless they are set"},
+    {0},
+};
+
+static const struct cli_letter persistent_letters[] = {{'k', "api-key"}, {0}};
+
+static const struct cli_option program_options[] = {{"version", NULL, "print the version"}, {0}};
+static const struct cli_letter program_letters[] = {{'v', "version"}, {0}};
+
+struct cli_persistent cli_persistent;
+const struct cli_command cli_program = {
+    .name = "dispatch", .usage = "", .options = program_options, .letters = program_letters};
 
 const struct cli_command *cli_find(const char *name)
 {
@@ -89,7 +111,21 @@ static const struct cli_option *nearest_option(const struct cli_command *command
         if (near(name, o->name, &least))
             found = o;
     }
+    for (const struct cli_option *o = persistent_options; o->name; o++) {
+        if (near(name, o->name, &least))
+            found = o;
+    }
     return found;
+}
+
+static const struct cli_option *find_in(const struct cli_option *options, const char *name,
+                                        size_t len)
+{
+    for (const struct cli_option *o = options; o && o->name; o++) {
+        if (strlen(o->name) == len && memcmp(o->name, name, len) == 0)
+            return o;
+    }
+    return NULL;
 }
 
 /* --- saying ---------------------------------------------------------------------------------- */
@@ -102,7 +138,7 @@ int cli_usage(const struct cli_command *command, const char *format, ...)
     va_start(args, format);
     vfprintf(stderr, format, args);
     va_end(args);
-    if (command)
+    if (command && command->run)
         fprintf(stderr, "\nTry: dispatch help %s\n", command->name);
     else
         fputs("\nTry: dispatch help\n", stderr);
@@ -121,33 +157,35 @@ int cli_fail(const char *format, ...)
     return CLI_FAILURE;
 }
 
-static void print_letter(FILE *to, const struct cli_command *command, const char *name)
+static void print_option(FILE *to, const struct cli_letter *letters, const struct cli_option *o)
 {
-    for (const struct cli_letter *l = command->letters; l && l->name; l++) {
-        if (strcmp(l->name, name) == 0)
+    fputs("  ", to);
+    for (const struct cli_letter *l = letters; l && l->name; l++) {
+        if (strcmp(l->name, o->name) == 0)
             fprintf(to, "-%c, ", l->letter);
+    }
+    fprintf(to, "--%s%s%s\n", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
+    for (const char *line = o->help; *line;) {
+        size_t len = strcspn(line, "\n");
+
+        fprintf(to, "        %.*s\n", (int)len, line);
+        line += len + (line[len] == '\n');
     }
 }
 
 static void print_options(FILE *to, const struct cli_command *command)
 {
-    const struct cli_option *options = command->options;
     static const struct cli_option help = {"help", NULL, "print this"};
+    static const struct cli_letter help_letters[] = {{'h', "help"}, {0}};
 
     fputs("\nOptions:\n", to);
-    for (const struct cli_option *o = options ? options : &help; o; o = o == &help ? NULL : o + 1) {
-        if (!o->name)
-            o = &help;
-        fputs("  ", to);
-        print_letter(to, command, o->name);
-        fprintf(to, "--%s%s%s\n", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
-        for (const char *line = o->help; *line;) {
-            size_t len = strcspn(line, "\n");
-
-            fprintf(to, "        %.*s\n", (int)len, line);
-            line += len + (line[len] == '\n');
-        }
+    for (const struct cli_option *o = command->options; o && o->name; o++)
+        print_option(to, command->letters, o);
+    for (const struct cli_option *o = persistent_options; o->name; o++) {
+        if (!find_in(command->options, o->name, strlen(o->name)))
+            print_option(to, persistent_letters, o);
     }
+    print_option(to, help_letters, &help);
 }
 
 static void print_program_help(FILE *to)
@@ -184,14 +222,13 @@ void cli_print_help(FILE *to, const struct cli_command *command)
 
 /* --- reading --------------------------------------------------------------------------------- */
 
+/* The command's own, else one of all commands. */
 static const struct cli_option *find_option(const struct cli_command *command, const char *name,
                                             size_t len)
 {
-    for (const struct cli_option *o = command->options; o && o->name; o++) {
-        if (strlen(o->name) == len && memcmp(o->name, name, len) == 0)
-            return o;
-    }
-    return NULL;
+    const struct cli_option *found = find_in(command->options, name, len);
+
+    return found ? found : find_in(persistent_options, name, len);
 }
 
 static enum cli_next unknown_option(const struct cli_command *command, const char *text, size_t len)
@@ -230,14 +267,24 @@ static enum cli_next read_value(const struct cli_command *command, int argc, cha
     return CLI_NEXT_ARG;
 }
 
+static const struct cli_letter *find_letter(const struct cli_letter *letters, char letter)
+{
+    for (const struct cli_letter *l = letters; l && l->name; l++) {
+        if (l->letter == letter)
+            return l;
+    }
+    return NULL;
+}
+
 static enum cli_next read_letter(const struct cli_command *command, int argc, char **argv, int *at,
                                  struct cli_arg *arg)
 {
     const char *text = argv[(*at)++];
+    const struct cli_letter *l = find_letter(command->letters, text[1]);
 
-    for (const struct cli_letter *l = command->letters; l && l->name; l++) {
-        if (l->letter != text[1])
-            continue;
+    if (!l)
+        l = find_letter(persistent_letters, text[1]);
+    if (l) {
         arg->option = find_option(command, l->name, strlen(l->name));
         arg->value = text[2] ? text + 2 : NULL;
         return read_value(command, argc, argv, at, arg);
@@ -260,8 +307,8 @@ static enum cli_next read_option(const struct cli_command *command, int argc, ch
     return read_value(command, argc, argv, at, arg);
 }
 
-enum cli_next cli_next(const struct cli_command *command, int argc, char **argv, int *at,
-                       struct cli_arg *arg)
+static enum cli_next next_arg(const struct cli_command *command, int argc, char **argv, int *at,
+                              struct cli_arg *arg)
 {
     const char *text;
 
@@ -270,7 +317,7 @@ enum cli_next cli_next(const struct cli_command *command, int argc, char **argv,
         return CLI_NEXT_END;
     text = argv[*at];
     if (strcmp(text, "--help") == 0 || strcmp(text, "-h") == 0) {
-        cli_print_help(stdout, command);
+        cli_print_help(stdout, command->run ? command : NULL);
         return CLI_NEXT_HELP;
     }
     if (strncmp(text, "--", 2) == 0 && text[2])
@@ -281,6 +328,36 @@ enum cli_next cli_next(const struct cli_command *command, int argc, char **argv,
         return CLI_NEXT_END;
     arg->value = argv[(*at)++];
     return CLI_NEXT_ARG;
+}
+
+static bool take_persistent(const struct cli_arg *arg)
+{
+    struct error err;
+
+    if (arg->option == &persistent_options[API_KEY]) {
+        cli_persistent.api_key = arg->value;
+    } else if (dotenv_load(arg->value, &err)) {
+        cli_fail("%s", err.message);
+        return false;
+    }
+    return true;
+}
+
+enum cli_next cli_next(const struct cli_command *command, int argc, char **argv, int *at,
+                       struct cli_arg *arg)
+{
+    enum cli_next next;
+
+    while ((next = next_arg(command, argc, argv, at, arg)) == CLI_NEXT_ARG) {
+        bool persistent = arg->option == &persistent_options[API_KEY] ||
+                          arg->option == &persistent_options[ENV_FILE];
+
+        if (!persistent)
+            return next;
+        if (!take_persistent(arg))
+            return CLI_NEXT_ERROR;
+    }
+    return next;
 }
 
 bool cli_duration(const char *text, uint32_t *ms)

@@ -36,8 +36,18 @@ struct cli_command {
     const char *details;              /* examples, environment; ends with a newline; or NULL */
     const struct cli_option *options; /* ended by a NULL name; NULL: none */
     const struct cli_letter *letters; /* ended by a NULL name; NULL: none */
-    int (*run)(const struct cli_command *self, int argc, char **argv);
+    int (*run)(const struct cli_command *self, int argc, char **argv); /* NULL: of the program */
 };
+
+/* What was said by the options that every command takes, before its name or behind it, unless it
+ * has one of that name for itself. --env-file has been carried out when cli_next returns. */
+struct cli_persistent {
+    const char *api_key; /* NULL: not given */
+};
+
+extern struct cli_persistent cli_persistent;
+/* What stands before the name of a command; the name is the first argument. */
+extern const struct cli_command cli_program;
 
 /* All commands, ended by NULL. */
 extern const struct cli_command *const cli_commands[];

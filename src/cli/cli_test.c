@@ -14,8 +14,20 @@
 static const struct cli_option options[] = {
     {"flag", NULL, "a flag"}, {"value", "V", "a value"}, {"velvet", "V", "another"}, {0}};
 static const struct cli_letter letters[] = {{'v', "value"}, {'f', "flag"}, {0}};
-static const struct cli_command server = {
-    .name = "server", .usage = "", .summary = "", .options = options, .letters = letters};
+static int never(const struct cli_command *self, int argc, char **argv)
+{
+    (void)self;
+    (void)argc;
+    (void)argv;
+    return CLI_FAILURE;
+}
+
+static const struct cli_command server = {.name = "server",
+                                          .usage = "",
+                                          .summary = "",
+                                          .options = options,
+                                          .letters = letters,
+                                          .run = never};
 static const struct cli_command run = {.name = "run", .usage = "", .summary = ""};
 static const struct cli_command keys = {.name = "keys", .usage = "", .summary = ""};
 static const struct cli_command verification = {.name = "verification", .usage = "", .summary = ""};
@@ -85,6 +97,31 @@ static void test_errors(void **state)
     assert_int_equal(cli_next(&server, 1, (char *[]){A("--help")}, &(int){0}, &arg), CLI_NEXT_HELP);
 }
 
+/* They are the command's nowhere, unless it has one of that name. */
+static void test_persistent(void **state)
+{
+    static const struct cli_option own_options[] = {{"api-key", "K", "its own"}, {0}};
+    const struct cli_command own = {.name = "own", .options = own_options, .run = never};
+    char *argv[] = {A("-k"), A("one"), A("x"), A("--api-key=two"), A("y"), A("-kthree")};
+    char *missing[] = {A("--env-file"), A("/no/such/file")};
+    struct cli_arg arg;
+    int at = 0;
+
+    (void)state;
+    assert_int_equal(cli_next(&cli_program, 6, argv, &at, &arg), CLI_NEXT_ARG);
+    assert_string_equal(arg.value, "x");
+    assert_string_equal(cli_persistent.api_key, "one");
+    assert_int_equal(cli_next(&server, 6, argv, &at, &arg), CLI_NEXT_ARG);
+    assert_string_equal(arg.value, "y");
+    assert_string_equal(cli_persistent.api_key, "two");
+    assert_int_equal(cli_next(&own, 6, argv, &at, &arg), CLI_NEXT_ARG);
+    assert_ptr_equal(arg.option, &own_options[0]);
+    assert_string_equal(arg.value, "three");
+    assert_string_equal(cli_persistent.api_key, "two");
+    assert_int_equal(cli_next(&own, 2, missing, &(int){0}, &arg), CLI_NEXT_ERROR);
+    assert_int_equal(cli_next(&own, 1, missing, &(int){0}, &arg), CLI_NEXT_ERROR);
+}
+
 static void test_nearest(void **state)
 {
     (void)state;
@@ -152,9 +189,10 @@ static void test_size(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_next),     cmocka_unit_test(test_letters),
-        cmocka_unit_test(test_errors),   cmocka_unit_test(test_nearest),
-        cmocka_unit_test(test_duration), cmocka_unit_test(test_size),
+        cmocka_unit_test(test_next),       cmocka_unit_test(test_letters),
+        cmocka_unit_test(test_errors),     cmocka_unit_test(test_nearest),
+        cmocka_unit_test(test_duration),   cmocka_unit_test(test_size),
+        cmocka_unit_test(test_persistent),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

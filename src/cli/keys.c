@@ -36,8 +36,6 @@ static int read_option(const struct cli_command *self, struct settings *s,
         s->name = arg->value;
     else if (strcmp(name, "server") == 0)
         s->reach.server = arg->value;
-    else if (strcmp(name, "api-key") == 0)
-        s->reach.api_key = arg->value;
     else
         return cli_usage(self, "--%s is not read", name);
     return CLI_OK;
@@ -258,13 +256,10 @@ const struct cli_command cli_keys = {
 
 static const struct cli_option verification_options[] = {
     {"server", "URL", "the API of a server (default: DISPATCH_API_URL, if it is set)"},
-    {"api-key", "KEY", "the key to it (default: DISPATCH_API_KEY); its organization is meant"},
     {"store", "URL", STORE_HELP},
     {"org", "SLUG", "with a store: the organization (default: \"default\")"},
     {0},
 };
-
-static const struct cli_letter verification_letters[] = {{'k', "api-key"}, {0}};
 
 static const char verification_details[] =
     "An organization that has a signing key has its runs signed, and an application\n"
@@ -286,6 +281,5 @@ const struct cli_command cli_verification = {
     .summary = "the keys that runs are signed with",
     .details = verification_details,
     .options = verification_options,
-    .letters = verification_letters,
     .run = run_verification,
 };

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The program `dispatch`: finds the command and runs it. */
 #include <signal.h>
-#include <string.h>
 
 #include "cli/cli.h"
 
@@ -12,8 +11,6 @@ static int unknown(const char *name)
 {
     const struct cli_command *meant = cli_nearest(name);
 
-    if (name[0] == '-')
-        return cli_usage(NULL, "%s: the command comes first: dispatch COMMAND [OPTION...]", name);
     if (meant)
         return cli_usage(NULL, "there is no command %s: did you mean %s?", name, meant->name);
     return cli_usage(NULL, "there is no command %s", name);
@@ -22,18 +19,24 @@ static int unknown(const char *name)
 int main(int argc, char **argv)
 {
     const struct cli_command *command;
-    const char *name = argc > 1 ? argv[1] : NULL;
+    struct cli_arg arg;
+    int at = 1;
 
     /* A peer that hangs up is an error of that connection, not the end of the program. */
     signal(SIGPIPE, SIG_IGN);
-    if (!name) {
+    switch (cli_next(&cli_program, argc, argv, &at, &arg)) {
+    case CLI_NEXT_HELP:
+        return CLI_OK;
+    case CLI_NEXT_ERROR:
+        return CLI_USAGE;
+    case CLI_NEXT_END:
         cli_print_help(stderr, NULL);
         return CLI_USAGE;
+    case CLI_NEXT_ARG:
+        break;
     }
-    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
-        name = "help";
-    else if (strcmp(name, "--version") == 0)
-        name = "version";
-    command = cli_find(name);
-    return command ? command->run(command, argc - 2, argv + 2) : unknown(name);
+    if (arg.option) /* there is but one */
+        arg.value = "version";
+    command = cli_find(arg.value);
+    return command ? command->run(command, argc - at, argv + at) : unknown(arg.value);
 }

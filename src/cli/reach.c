@@ -9,6 +9,8 @@
 #include <stdlib.h>
 
 #include "base/state_dir.h"
+#include "cli/cli.h"
+#include "cli/origin.h"
 
 #define TIMEOUT_MS 30000
 #define TEXT_MAX   2048
@@ -19,7 +21,9 @@ struct reach {
     char where[TEXT_MAX]; /* the URL, or the store */
     struct net_url url;   /* into `where`; unless there is a socket: */
     char socket[PATH_MAX];
-    const char *api_key, *org;
+    struct origin origin; /* the key to it; "": there is none, and that is why: */
+    struct error no_key;
+    const char *org;
     struct server *server; /* of a store that nobody held */
     struct invoker idle;
     /* of the request under way */
@@ -34,6 +38,15 @@ struct reach {
 
 /* --- asking ----------------------------------------------------------------------------------- */
 
+/* In terms of where the key came from. */
+static void explain_refusal(struct reach *r)
+{
+    if (r->origin.key[0])
+        error_set(r->err, CODE_UNAUTHENTICATED, "Authentication error (%s)", r->origin.hint);
+    else if (r->no_key.code)
+        error_set(r->err, CODE_UNAUTHENTICATED, "%s", r->no_key.message);
+}
+
 static void read_answer(struct reach *r, const struct net_response *answer)
 {
     r->unsent = answer->unsent;
@@ -46,6 +59,8 @@ static void read_answer(struct reach *r, const struct net_response *answer)
             error_set(r->err, wire_code_from_http(answer->status), "HTTP status %d",
                       answer->status);
         r->code = r->err->code;
+        if (r->code == CODE_UNAUTHENTICATED)
+            explain_refusal(r);
     }
 }
 
@@ -80,12 +95,12 @@ static int send_and_wait(struct reach *r, const char *method, const char *path, 
     int code;
 
     snprintf(target, sizeof target, "%.*s%s", SLICE_FMT(r->url.path), path);
-    snprintf(authorization, sizeof authorization, "Bearer %s", r->api_key ? r->api_key : "");
+    snprintf(authorization, sizeof authorization, "Bearer %s", r->origin.key);
     if (r->socket[0])
         outgoing.host = slice_str(r->socket);
     else
         headers[1] = (struct net_header){slice_str("authorization"), slice_str(authorization)};
-    if (!r->socket[0] && !r->api_key)
+    if (!r->socket[0] && !r->origin.key[0])
         outgoing.header_count = 1;
     outgoing.target = slice_str(target);
     r->done = r->unsent = false;
@@ -181,8 +196,6 @@ static int reach_server(struct reach *r, const char *url, struct error *err)
         r->url.path.len--;
     if (!slice_eq_str(r->url.scheme, "http") && !slice_eq_str(r->url.scheme, "https"))
         return error_set(err, CODE_INVALID_ARGUMENT, "%s: a server is at http:// or https://", url);
-    if (r->api_key && strlen(r->api_key) > KEYS_LENGTH_MAX)
-        return error_set(err, CODE_INVALID_ARGUMENT, "the API key is too long");
     return CODE_OK;
 }
 
@@ -193,18 +206,32 @@ static const char *given(const char *option, const char *variable)
     return value && *value ? value : NULL;
 }
 
+/* A server may want no key: that there is none is said if it does. */
+static int choose_key(struct reach *r, const struct reach_options *options, struct error *err)
+{
+    const char *flag = options->api_key ? options->api_key : cli_persistent.api_key;
+    int code = origin_choose(&r->origin, flag, &r->no_key);
+
+    return code && code != CODE_UNAUTHENTICATED ? error_set(err, code, "%s", r->no_key.message)
+                                                : CODE_OK;
+}
+
 static int choose(struct reach *r, const struct reach_options *options, struct error *err)
 {
     bool by_store = options->store || options->operator_only;
     const char *server = by_store ? options->server : given(options->server, "DISPATCH_API_URL");
+    int code = by_store ? CODE_OK : choose_key(r, options, err);
 
+    if (code)
+        return code;
     if (options->server && options->store)
         return error_set(err, CODE_INVALID_ARGUMENT, "either --server or --store is meant");
+    if (!server && r->origin.api_url[0])
+        server = r->origin.api_url;
     if (server && options->org)
         return error_set(err, CODE_INVALID_ARGUMENT,
                          "the key says which organization is meant: leave --org out");
     r->org = options->org;
-    r->api_key = given(options->api_key, "DISPATCH_API_KEY");
     if (server)
         return reach_server(r, server, err);
     if (options->store)

@@ -10,9 +10,11 @@
 #include "server/server.h"
 
 struct reach_options {
-    const char *server;  /* http:// or https://; NULL: DISPATCH_API_URL, if that is set */
-    const char *api_key; /* for a server; NULL: DISPATCH_API_KEY */
-    const char *store; /* sqlite:PATH; wins over the environment; NULL: that of `dispatch server` */
+    const char *server;  /* http:// or https://; NULL: DISPATCH_API_URL, if that is set, else the
+                            one that `dispatch login` wrote down for the active organization */
+    const char *api_key; /* for a server; NULL: see cli/origin.h */
+    const char *store; /* sqlite:PATH; wins over all that was not an option; NULL: that of `dispatch
+                          server` */
     bool operator_only; /* no server will do: by the store in any case */
     const char *org;    /* with a store: in whose name; NULL: "default" */
 };

@@ -24,6 +24,7 @@
 #include "cli/cli.h"
 #include "cli/lines.h"
 #include "cli/notice.h"
+#include "cli/origin.h"
 #include "cli/session.h"
 #include "server/fetcher.h"
 #include "server/probe.h"
@@ -41,9 +42,9 @@ struct settings {
     char session[SESSION_MAX + 1];
     char endpoint[SERVER_ADDRESS_MAX], host[256];
     uint16_t port;
-    const char *bridge, *key; /* of an orchestrator elsewhere; bridge NULL: our own */
-    const char *key_hint;     /* where the key came from */
-    const char *store;        /* as given; NULL: the session's own */
+    const char *bridge;   /* of an orchestrator elsewhere; NULL: our own */
+    struct origin origin; /* the key to it */
+    const char *store;    /* as given; NULL: the session's own */
     char default_store[PATH_MAX + 16];
     bool verbose;
     char **argv; /* the command, ended by NULL */
@@ -75,7 +76,7 @@ struct running {
 
 /* --- options --------------------------------------------------------------------------------- */
 
-enum { SESSION, ENDPOINT, STORE, BRIDGE, KEY, VERBOSE };
+enum { SESSION, ENDPOINT, STORE, BRIDGE, VERBOSE };
 
 static const struct cli_option options[] = {
     [SESSION] = {"session", "ID",
@@ -92,15 +93,11 @@ static const struct cli_option options[] = {
                 "serve the session for the orchestrator there, as any\n"
                 "`dispatch server` is, instead of one of its own\n"
                 "(default: $DISPATCH_BRIDGE_URL, if it is set)"},
-    [KEY] = {"api-key", "KEY",
-             "the key to it (default: $DISPATCH_API_KEY, which other users of\n"
-             "the machine cannot see)"},
     [VERBOSE] = {"verbose", NULL, "log what happens to each call"},
     {0},
 };
 
-static const struct cli_letter letters[] = {
-    {'s', "session"}, {'e', "endpoint"}, {'k', "api-key"}, {0}};
+static const struct cli_letter letters[] = {{'s', "session"}, {'e', "endpoint"}, {0}};
 
 static const char details[] =
     "The command gets an orchestrator to itself, and these variables, which an\n"
@@ -179,9 +176,6 @@ static int read_option(struct settings *s, const struct cli_arg *arg)
     case BRIDGE:
         s->bridge = arg->value;
         return CLI_OK;
-    case KEY:
-        s->key = arg->value;
-        return CLI_OK;
     case VERBOSE:
         s->verbose = true;
         return CLI_OK;
@@ -190,24 +184,18 @@ static int read_option(struct settings *s, const struct cli_arg *arg)
     }
 }
 
-/* With the URL of a bridge, there is a key to it, too. */
+/* With the URL of a bridge, there is a key to it, too. A key alone is for other commands. */
 static int complete_bridge(struct settings *s)
 {
     const char *url = getenv("DISPATCH_BRIDGE_URL");
+    struct error err;
 
     if (!s->bridge && url && *url)
         s->bridge = url;
     if (!s->bridge)
-        return s->key ? cli_usage(&cli_run, "--api-key goes with --bridge-url") : CLI_OK;
-    s->key_hint = s->key ? "check the -k,--api-key command-line option"
-                         : "check DISPATCH_API_KEY environment variable";
-    if (!s->key)
-        s->key = getenv("DISPATCH_API_KEY");
-    if (!s->key || !*s->key)
-        return cli_usage(&cli_run,
-                         "there is no key to %s: set the DISPATCH_API_KEY environment variable, or "
-                         "provide an --api-key (-k) on the command line",
-                         s->bridge);
+        return CLI_OK;
+    if (origin_choose(&s->origin, cli_persistent.api_key, &err))
+        return cli_fail("%s", err.message);
     return s->store ? cli_usage(&cli_run, "--store: the calls are kept at %s", s->bridge) : CLI_OK;
 }
 
@@ -325,7 +313,7 @@ static int start_child(struct running *r, struct error *err)
         snprintf(url, sizeof url, "DISPATCH_API_URL=http://%s", server_address(r->server, 0));
     else
         snprintf(url, sizeof url, "DISPATCH_API_URL=%s", api && *api ? api : s->bridge);
-    snprintf(key, sizeof key, "DISPATCH_API_KEY=%s", s->bridge ? s->key : r->key);
+    snprintf(key, sizeof key, "DISPATCH_API_KEY=%s", s->bridge ? s->origin.key : r->key);
     snprintf(addr, sizeof addr, "DISPATCH_ENDPOINT_ADDR=%s", r->settings->endpoint);
     snprintf(bridge, sizeof bridge, "DISPATCH_ENDPOINT_URL=bridge://%s", r->settings->session);
     envp = child_environment(environ, unset, set);
@@ -455,8 +443,8 @@ static int open_fetcher(struct running *r, struct error *err)
         .url = s->bridge,
         .host_header = getenv("DISPATCH_BRIDGE_HOST_HEADER"),
         .session = s->session,
-        .key = s->key,
-        .key_hint = s->key_hint,
+        .key = s->origin.key,
+        .key_hint = s->origin.hint,
         .host = s->host,
         .port = s->port,
         .stopped = stopped,
