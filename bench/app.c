@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The application of the benchmarks: one function that gives its input back. It prints the port
- * that it listens on, and runs until it is killed.
+ * The application of the benchmarks (functions.c), served. It prints the port that it listens on,
+ * and runs until it is killed.
  *
  *   bench-app http2   behind the SDK's own listener, to which orchestrators speak HTTP/2
  *   bench-app http1   behind a listener that does as the SDK's does, save that it offers no HTTP/2
@@ -15,13 +15,6 @@
 
 #include "measure.h"
 #include "net/net.h"
-
-static struct dispatch_result noop(struct dispatch_ctx *ctx, struct dispatch_value input)
-{
-    (void)ctx;
-    return dispatch_ok(input);
-}
-DISPATCH_REGISTER(noop);
 
 static void print_port(unsigned port)
 {
