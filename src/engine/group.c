@@ -127,7 +127,7 @@ static void line_up(struct engine *e, struct group *g, bool served)
 {
     bool may = g->ready && g->in_flight < (uint32_t)g->window;
 
-    if (served || !may)
+    if ((served && !MUTATION(18)) || !may)
         list_remove(&g->runnable);
     if (may && list_empty(&g->runnable))
         list_append(&g->org->groups, &g->runnable);

@@ -12,6 +12,9 @@
  *    6  lose the results of a failed run      12  append wherever it says
  *   13  forget when a tree that sleeps is due
  *   14  remove by age since the creation, not since the end
+ *   15  the root that had its turn has the next   16  so has the organization
+ *   17  low priorities wait until the higher ones have nothing
+ *   18  the group that had its turn has the next
  */
 #ifndef ENGINE_MUTATION_H
 #define ENGINE_MUTATION_H

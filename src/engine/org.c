@@ -57,7 +57,7 @@ void orgs_free(struct engine *e)
 
 void org_line_up(struct list *line, struct list *place, const struct list *wants, bool served)
 {
-    if (served || list_empty(wants))
+    if ((served && !MUTATION(16)) || list_empty(wants))
         list_remove(place);
     if (!list_empty(wants) && list_empty(place))
         list_append(line, place);

@@ -123,7 +123,7 @@ static struct level *level_next(const struct group *g)
 
     if (!n)
         return NULL;
-    if (g->passed_by >= PASSED_MAX)
+    if (g->passed_by >= PASSED_MAX && !MUTATION(17))
         return LIST_ENTRY(g->passed.next, struct level, passed);
     return LIST_ENTRY(n, struct level, order);
 }
@@ -151,7 +151,7 @@ void turn_remove(struct engine *e, struct call *c, bool served)
     ring_remove(e, &t->calls, c, RING_QUEUE);
     g->ready--;
     if (t->calls) {
-        if (served) {
+        if (served && !MUTATION(15)) {
             list_remove(&t->link);
             list_append(&l->turns, &t->link);
         }

@@ -86,15 +86,23 @@ struct record *ledger_find(struct world *w, uint64_t id)
     return map_get(&w->records, id);
 }
 
-static struct record *touch(struct world *w, uint64_t id)
+struct record *ledger_get(struct world *w, uint64_t id)
 {
     struct record *r = ledger_find(w, id);
 
-    if (!r) {
-        r = world_alloc(w, sizeof *r);
-        r->id = id;
-        CHECK(w, map_set(&w->records, id, r), "there is memory", "for a record");
-    }
+    if (r)
+        return r;
+    r = world_alloc(w, sizeof *r);
+    r->id = id;
+    list_init(&r->turn);
+    CHECK(w, map_set(&w->records, id, r), "there is memory", "for a record");
+    return r;
+}
+
+static struct record *touch(struct world *w, uint64_t id)
+{
+    struct record *r = ledger_get(w, id);
+
     if (!r->is_touched) {
         r->is_touched = true;
         r->touched = w->touched;
@@ -565,8 +573,11 @@ void ledger_forget_moves(struct world *w)
     struct record *r;
     uint32_t pos = 0;
 
-    while ((r = map_next(&w->records, &pos, NULL)))
+    while ((r = map_next(&w->records, &pos, NULL))) {
         r->suspended = false;
+        turns_forget(r);
+    }
+    memset(w->turns.groups, 0, sizeof w->turns.groups);
 }
 
 void ledger_check_awake(struct world *w)

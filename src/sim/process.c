@@ -22,11 +22,11 @@ static void on_wake(void *arg)
 static void note_move(struct world *w, const char *line)
 {
     uint64_t id = strtoull(line + strlen("call "), NULL, 10);
-    struct record *r = ledger_find(w, id);
+    const char *to = strstr(line, "-> ") + strlen("-> ");
+    struct record *r = ledger_get(w, id);
 
-    if (!r)
-        return;
-    r->suspended = strstr(line, "-> suspended") != NULL;
+    turns_moved(w, r, to);
+    r->suspended = strncmp(to, "suspended", 9) == 0;
     if (r->suspended)
         ledger_look_at(w, r);
 }
@@ -156,8 +156,10 @@ void process_step(struct world *w)
         CHECK(w, p->epoch == w->epoch, "only who has the lease is open",
               "process %" PRIu64 " is, in epoch %" PRIu64 "; it is %" PRIu64, p->serial, p->epoch,
               w->epoch);
-        if (!disk_is_slow())
+        if (!disk_is_slow()) {
             ledger_check_awake(w);
+            turns_at_rest(w);
+        }
     }
     if (p->o && !p->dead && p->stopping && orchestrator_idle(p->o)) {
         trace(w, "process %" PRIu64 " has stopped", p->serial);

@@ -19,6 +19,7 @@
 #define CHILDREN_MAX 12
 #define DEPTH_MAX    3
 #define TAILS_MAX    4
+#define PRIORITIES   3 /* that calls have: below 0, 0, above */
 
 /* What a call is made to be, said by its input, known to its caller. */
 enum class {

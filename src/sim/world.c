@@ -129,6 +129,7 @@ static void world_init(struct world *w, const struct history *h)
     map_init(&w->records);
     map_init(&w->inputs);
     list_init(&w->flights);
+    list_init(&w->turns.waiting);
     trace_guard(w);
     w->born = w->now = INT64_C(1700000000) * NS_PER_S + (int64_t)rand_below(&w->rand, NS_PER_S);
     w->engine.window_max = world_once_in(w, 3) ? (uint32_t)rand_below(&w->rand, 6) + 1 : 0;

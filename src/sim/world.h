@@ -17,6 +17,7 @@
  *   outside.c   who completes calls from outside
  *   hand.c      who looks at calls, cancels, restarts and retries them
  *   removal.c   what is kept no longer
+ *   turns.c     who runs next
  *   rival.c     another node that wants the partition
  *   faults.c    what goes wrong, and when
  *   script.c    what functions do;  model.c  what must come of it
@@ -195,7 +196,11 @@ struct record {
     int64_t tail_at;
     bool stalled, ever_stalled; /* its poll waits for room; did so once */
     bool key_taken;
-    bool suspended; /* as the trace says; false: unknown */
+    bool suspended;                  /* as the trace says; false: unknown */
+    struct list turn;                /* in turns.waiting: ready, as the trace says */
+    uint64_t ready_at, ready_starts; /* by turns.now: for certain in its line; 0: not so */
+    unsigned ready_host, running_at; /* one more than the host; 0: it does not run */
+    uint64_t *turns_at;              /* of a root: its last turn, by host and priority */
     bool to_look_at;
     struct record *look_next; /* list of those whose waking is to be looked at */
     struct program *program;  /* of `program_input` */
@@ -248,6 +253,23 @@ struct batch_request {
     uint64_t commit; /* that made its roots; 0: none */
     unsigned made;   /* roots, by that commit */
     struct client_call calls[BATCH_CALLS];
+};
+
+/* --- turns ------------------------------------------------------------------------------------ */
+
+struct group_turns {                           /* of one organization at one host */
+    uint64_t starts, level_starts[PRIORITIES]; /* that with the last start of each priority */
+    uint64_t last;                             /* start, by turns.now */
+    unsigned running;
+    uint64_t waits_since; /* for certain in its organization's line, because of the witness */
+    const struct record *witness;
+};
+
+struct turns {
+    uint64_t now; /* grows with each start, and whenever all is at rest */
+    struct group_turns groups[ORGS][HOSTS];
+    uint64_t org_last[ORGS];
+    struct list waiting; /* records */
 };
 
 /* --- the world -------------------------------------------------------------------------------- */
@@ -324,6 +346,7 @@ struct world {
     unsigned crash_odds; /* one in so many commits */
     struct host hosts[HOSTS];
 
+    struct turns turns;
     struct map records; /* id to struct record */
     struct map inputs;  /* root input to struct client_call */
     struct record *touched;
@@ -435,6 +458,14 @@ bool removal_explains(struct world *w, const struct record *r, const struct erro
 /* Until nothing is kept. */
 void removal_at_rest(struct world *w);
 
+/* --- turns.c */
+
+/* The trace says that the call is "ready", or whatever, from now on. */
+void turns_moved(struct world *w, struct record *r, const char *to);
+void turns_forget(struct record *r);
+/* The orchestrator has done all there is to do, its commits included. */
+void turns_at_rest(struct world *w);
+
 /* --- ledger.c */
 
 void ledger_committed(struct world *w, const struct batch *batch);
@@ -443,6 +474,8 @@ void ledger_look_at(struct world *w, struct record *r);
 void ledger_check_awake(struct world *w);
 void ledger_forget_moves(struct world *w); /* there is a new engine */
 struct record *ledger_find(struct world *w, uint64_t id);
+/* Makes one that is not known yet, if there is none. */
+struct record *ledger_get(struct world *w, uint64_t id);
 /* Compares the disk's rows with what was seen of them; at rest, nothing may be left over. */
 void ledger_compare(struct world *w, bool at_rest);
 /* What a result says. */
