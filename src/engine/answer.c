@@ -80,6 +80,7 @@ int engine_restart(struct engine *e, int64_t now, uint64_t id, void *token, stru
                                                .call = c->id,
                                                .generation = c->generation,
                                                .attempt = c->attempt});
+    e->now = now;
     call_dequeue(e, c);
     c->delivered = 0;
     call_orphan_children(e, c, now, ORPHANS_CANCEL_UNSTARTED);
@@ -108,8 +109,10 @@ static bool rename_call(struct engine *e, struct call *c, const struct engine_sp
 
     if (!t)
         return false;
+    call_count(e, c, c->state, CALL_STATES);
     target_unref(e, c->target);
     c->target = t;
+    call_count(e, c, CALL_STATES, c->state);
     return true;
 }
 
@@ -447,6 +450,7 @@ void engine_answer(struct engine *e, int64_t now, const struct engine_answer *a)
     if (e->failed)
         return;
     assert(a->group < e->groups_len && e->groups[a->group]);
+    e->now = now;
     g = e->groups[a->group];
     current = c && c->state == CALL_RUNNING &&
               ((c->generation == a->generation && c->attempt == a->attempt) || MUTATION(4));

@@ -219,6 +219,7 @@ void engine_committed(struct engine *e, int64_t now)
     struct call *c;
 
     assert(k);
+    e->now = now;
     e->flight = NULL;
     e->confirmed = k->number;
     for (uint32_t i = 0; i < k->accepted_len; i++)

@@ -106,6 +106,7 @@ void call_finish(struct engine *e, struct call *c, int64_t now, enum status stat
     else
         call_unstore(e, c);
     ring_append(e, &e->open->ended, c, RING_QUEUE);
+    c->target->tally->ended[c->status]++;
     e->stats.finished++;
     e->stats.expired += end == END_EXPIRED;
     e->stats.cancelled += end == END_CANCELLED;

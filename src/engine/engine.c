@@ -39,6 +39,7 @@ static struct engine_config with_defaults(struct engine_config c)
     DEFAULT(window_start, 16);
     DEFAULT(window_max, 1024);
     DEFAULT(runs_max, 4096);
+    DEFAULT(functions_max, 100);
     if (c.results_max > UINT16_MAX) /* as the records have it */
         c.results_max = UINT16_MAX;
     if (c.depth_max > UINT16_MAX)
@@ -56,7 +57,9 @@ int engine_create(struct engine **engine, const struct engine_config *config, st
         return error_memory(err);
     e->config = with_defaults(*config);
     e->results = calloc(e->config.results_max, sizeof *e->results);
-    if (!e->results) {
+    if (!tallies_init(e) || !e->results) {
+        free(e->tallies);
+        free(e->results);
         free(e);
         return error_memory(err);
     }
@@ -104,6 +107,7 @@ void engine_destroy(struct engine *e)
     commit_free(&e->commits[1]);
     map_free(&e->group_by_key);
     events_free(e);
+    tallies_free(e);
     atoms_free(&e->atoms);
     buf_free(&e->scratch);
     free(e->effects);
@@ -125,13 +129,14 @@ void call_forget(struct engine *e, struct call *c)
     assert(c->state == CALL_DONE && !c->parent);
     call_unstore(e, c);
     call_delete(e, c);
-    e->by_state[CALL_DONE]--;
+    call_count(e, c, CALL_DONE, CALL_STATES);
     call_free(e, c);
 }
 
 void call_row(const struct engine *e, const struct call *c, struct engine_row *row)
 {
     bool done = c->state == CALL_DONE;
+    bool has_due = c->state == CALL_WAITING || c->state == CALL_SUSPENDED;
 
     *row = (struct engine_row){
         .id = c->id,
@@ -150,7 +155,7 @@ void call_row(const struct engine *e, const struct call *c, struct engine_row *r
         .input_class = c->input_class,
         .created = c->created,
         .expires = c->expires,
-        .due = done || c->state == CALL_RUNNING ? TIME_NEVER : c->due,
+        .due = has_due ? c->due : TIME_NEVER,
         .state = c->state,
         .fresh = c->fresh,
         .has_input = c->has_input,
@@ -346,6 +351,7 @@ int engine_dispatch(struct engine *e, int64_t now, struct slice org,
         return code;
     if (!engine_reserve(e, count))
         return error_memory(err);
+    e->now = now;
     for (size_t i = 0; i < count; i++) {
         c = call_create(e, now, &specs[i], NULL, org);
         if (!c) {
@@ -374,6 +380,7 @@ int engine_cancel(struct engine *e, int64_t now, uint64_t id, void *token, struc
         return error_set(err, CODE_NOT_FOUND, "no such live call");
     if (c->state == CALL_DONE)
         return error_set(err, CODE_FAILED_PRECONDITION, "the call is done");
+    e->now = now;
     call_cancel_tree(e, c, now);
     if (token)
         commit_accept(e, token);
@@ -404,6 +411,7 @@ void calls_tick(struct engine *e, int64_t now)
 
 void engine_tick(struct engine *e, int64_t now)
 {
+    e->now = now;
     calls_tick(e, now);
     events_tick(e, now);
     swaps_step(e, now);

@@ -27,6 +27,7 @@
 
 #include "base/batch.h"
 #include "base/error.h"
+#include "base/histogram.h"
 #include "base/status.h"
 #include "engine/key.h"
 #include "engine/row.h"
@@ -64,6 +65,7 @@ struct engine_config {
     uint32_t window_max;      /* 1,024 */
     uint32_t runs_max;        /* in flight over all groups: 4,096. Organizations take turns for
                                  them, and within one its groups */
+    uint32_t functions_max;   /* counted by name, those that come first; the others together: 100 */
 };
 
 int engine_create(struct engine **engine, const struct engine_config *config, struct error *err);
@@ -313,6 +315,34 @@ struct engine_stats {
                                         counted in rough sizes */
 };
 void engine_stats(const struct engine *engine, struct engine_stats *stats);
+
+/* The calls of one function, since the engine was created. */
+struct engine_tally {
+    struct slice function;
+    uint64_t calls[CALL_STATES]; /* in memory, by enum call_state */
+    uint64_t ended[STATUS_COUNT];
+};
+/* Of the first `functions_max` functions, from the second element on; the first one is of all
+ * others, and has no name. Views live as long as the engine. */
+const struct engine_tally *engine_tallies(const struct engine *engine, size_t *count);
+/* Nanoseconds, of each run: from when it could start until its window had room for it. */
+const struct histogram *engine_queue_wait(const struct engine *engine);
+/* The configuration with its defaults filled in. */
+const struct engine_config *engine_limits(const struct engine *engine);
+
+/* Calls of one organization to one host, which share a window. Views live until the next event. */
+struct engine_group {
+    struct slice org, host; /* "http://localhost:8000" */
+    double window;
+    uint32_t in_flight, ready; /* ready: those that wait for their turn */
+    uint64_t attempts, decreases;
+    int64_t decreased_at;      /* INT64_MIN: never */
+    enum status decreased_by;  /* the answer that did it */
+    bool decreased_on_the_way; /* it was none of the endpoint's */
+};
+size_t engine_group_count(const struct engine *engine);
+/* The next one; start with *at = 0. False: that was the last. */
+bool engine_next_group(const struct engine *engine, uint32_t *at, struct engine_group *group);
 
 /* Called for every move of a call, for traces and simulation; `from` is CALL_STATES for a new one.
  */

@@ -231,6 +231,7 @@ int engine_complete(struct engine *e, int64_t now, const struct engine_completio
     if (e->failed)
         return error_set(err, CODE_UNAVAILABLE, "out of memory; the partition is being reloaded");
     assert(!status_is_temporary(x->status));
+    e->now = now;
     if (x->call) {
         code = complete_call(e, call_find(e, x->call), now, x, err);
     } else {

@@ -174,6 +174,9 @@ void group_feedback(struct engine *e, struct group *g, int64_t now, const struct
         g->window = g->window * 0.75 < least ? least : g->window * 0.75;
     g->decreased = true;
     g->last_decrease = now;
+    g->decreases++;
+    g->decreased_by = a->status;
+    g->decreased_on_the_way = a->transport;
 }
 
 /* The commit that the call needs, while it is not confirmed; else NULL. Numbers are compared by
@@ -202,6 +205,8 @@ void call_enqueue(struct engine *e, struct call *c)
         ring_append(e, &k->ready, c, RING_QUEUE);
         return;
     }
+    assert(c->due == TIME_NEVER);
+    c->queued = e->now;
     turn_add(e, c);
     line_up(e, g, false);
 }
@@ -242,10 +247,12 @@ static void issue(struct engine *e, struct group *g, struct call *c)
 {
     assert(!call_is_held(e, c));
     turn_remove(e, c, true);
+    histogram_note(&e->queue_wait, e->now > c->queued ? (uint64_t)(e->now - c->queued) : 0);
     c->delivered = (uint16_t)results_to_deliver(e, c);
     call_move(e, c, MOVE_ISSUED);
     c->attempt = e->config.incarnation << 44 | ++e->next_attempt;
     g->in_flight++;
+    g->attempts++;
     e->in_flight++;
     line_up(e, g, true);
     e->stats.attempts++;

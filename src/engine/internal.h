@@ -46,6 +46,9 @@ struct group {
     double window;
     bool decreased; /* ever: growth is then one a window, not a doubling */
     int64_t last_decrease;
+    uint64_t attempts, decreases;
+    enum status decreased_by;
+    bool decreased_on_the_way;
 };
 
 /* What calls have in common that go to the same function. */
@@ -54,6 +57,7 @@ struct target {
     struct atom *org, *function, *endpoint;
     struct atom *version; /* of a call completed from outside: its key */
     struct group *group;
+    struct engine_tally *tally;
     uint32_t refs;
 };
 
@@ -75,7 +79,8 @@ struct call {
     uint64_t id, parent_id, root_id, correlation_id; /* parent_id, of a root: retry_of */
     int64_t created, expires;
     union {
-        int64_t due;      /* WAITING, SUSPENDED; READY: TIME_NEVER */
+        int64_t due;      /* WAITING, SUSPENDED; on the way to READY: TIME_NEVER */
+        int64_t queued;   /* READY: since when it may run; TIME_NEVER while it is held */
         uint64_t attempt; /* RUNNING: the current run's */
         int64_t done;     /* DONE: when */
     };
@@ -139,6 +144,7 @@ struct engine {
     struct engine_config config;
     struct rand rand;
     bool failed, hold;
+    int64_t now; /* of the last event */
 
     struct call_chunk **chunks; /* the records: record.c */
     uint32_t chunk_count, chunk_cap;
@@ -191,6 +197,10 @@ struct engine {
 
     struct engine_stats stats;
     uint64_t by_state[CALL_STATES];
+    struct engine_tally *tallies; /* meter.c */
+    size_t tally_count;
+    struct map tally_by_name; /* the name atom's address */
+    struct histogram queue_wait;
 
     struct blob *(*reject)(void *arg, const struct error *why);
     void *reject_arg;
@@ -262,7 +272,9 @@ struct call *ring_after(const struct engine *e, uint32_t head, struct call *c, e
 /* When it is to be looked at next. */
 static inline int64_t call_timer(const struct call *c)
 {
-    return c->state == CALL_RUNNING || c->due > c->expires ? c->expires : c->due;
+    bool has_due = c->state != CALL_RUNNING && c->state != CALL_READY;
+
+    return !has_due || c->due > c->expires ? c->expires : c->due;
 }
 void call_set_timer(struct engine *e, struct call *c);
 void call_stop_timer(struct engine *e, struct call *c); /* harmless if there is none */
@@ -343,6 +355,15 @@ void group_feedback(struct engine *e, struct group *g, int64_t now,
                     const struct engine_answer *answer);
 /* Issues what may run. */
 void engine_pump(struct engine *e);
+
+/* --- meter.c */
+
+bool tallies_init(struct engine *e);
+void tallies_free(struct engine *e);
+struct engine_tally *tally_get(struct engine *e, const struct atom *function);
+/* The call changes its state, or (CALL_STATES) comes to be there or goes. */
+void call_count(struct engine *e, const struct call *c, unsigned from, unsigned to);
+void tallies_check(const struct engine *e);
 
 /* --- event.c */
 

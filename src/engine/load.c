@@ -233,6 +233,7 @@ int engine_loaded(struct engine *e, int64_t now, struct error *err)
     uint32_t pos = 0;
     struct call *c;
 
+    e->now = now;
     if (!timers_reserve(e, e->call_count) || !deliver_all_ends(e))
         return error_memory(err);
     while ((c = call_next(e, &pos))) /* oldest first */

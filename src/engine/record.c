@@ -343,6 +343,8 @@ static struct target *target_new(struct engine *e, struct atom *key, const struc
     t->version = atom_get(&e->atoms, n->version);
     if (t->org && t->function && t->endpoint && t->version)
         t->group = group_get(e, t->org, t->endpoint);
+    if (t->function)
+        t->tally = tally_get(e, t->function);
     if (t->group && map_set(&e->target_by_key, (uintptr_t)key, t)) {
         group_ref(t->group);
         return t;

@@ -297,6 +297,7 @@ void engine_fetched(struct engine *e, int64_t now, uint64_t call, uint32_t gener
         engine_fail(e); /* what passes is not the poll's fault: it is asked for again */
         return;
     }
+    e->now = now;
     stall_drop(e, c);
     call_grow(e, c, now, &a, code ? &why : NULL);
     free_calls(&a, (struct engine_spec *)(uintptr_t)a.specs);

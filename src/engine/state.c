@@ -60,8 +60,6 @@ static void check_state(const struct call *c)
 {
     switch ((enum call_state)c->state) {
     case CALL_READY:
-        assert(c->due == TIME_NEVER);
-        break;
     case CALL_RUNNING:
         break;
     case CALL_WAITING:
@@ -88,9 +86,7 @@ void call_move(struct engine *e, struct call *c, enum move move)
 
     assert(moves[move].from & FROM(from));
     c->state = (uint8_t)moves[move].to;
-    if (from != CALL_STATES)
-        e->by_state[from]--;
-    e->by_state[c->state]++;
+    call_count(e, c, from, c->state);
     check_state(c);
     if (e->trace)
         e->trace(e->trace_arg, c->id, from, c->state, moves[move].why);
@@ -152,6 +148,7 @@ void engine_check(const struct engine *e)
     }
     for (unsigned s = 0; s < CALL_STATES; s++)
         assert(by_state[s] == e->by_state[s]);
+    tallies_check(e);
     for (uint32_t i = 0; i < e->groups_len; i++) {
         const struct group *g = e->groups[i];
 

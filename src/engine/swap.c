@@ -169,7 +169,7 @@ static void drop(struct engine *e, struct call *c)
     call_stop_timer(e, c);
     if (parent)
         ring_remove(e, c->state == CALL_DONE ? &parent->inbox : &parent->children, c, RING_SIBLING);
-    e->by_state[c->state]--;
+    call_count(e, c, c->state, CALL_STATES);
     call_delete(e, c);
     call_free(e, c);
 }
@@ -350,6 +350,7 @@ void engine_tree_fetched(struct engine *e, int64_t now, uint64_t root,
     if (e->failed)
         return;
     assert(s && s->wake.index == HEAP_NONE && e->growing >= s->calls);
+    e->now = now;
     e->growing -= s->calls;
     if (failure || come_back(e, now, root, calls, count, &err)) {
         engine_fail(e); /* it is asked for again when the partition is loaded */
