@@ -29,7 +29,7 @@ struct settings {
     char default_store[PATH_MAX + 16];
     struct keys keys;
     struct policy policy;
-    bool insecure;
+    bool insecure, metrics_public;
     uint32_t run_timeout_ms, grace_ms, retention_ms, runs_max;
     uint64_t retention_bytes;
     int ready_fd; /* -1: none */
@@ -60,6 +60,7 @@ enum {
     RUN_TIMEOUT,
     MAX_RUNS,
     GRACE,
+    METRICS_PUBLIC,
     RETENTION_TIME,
     RETENTION_SIZE,
     LOG_FORMAT,
@@ -103,6 +104,7 @@ static const struct cli_option options[] = {
     [GRACE] = {"grace", "TIME",
                "at the end, how long to wait for runs in flight (default: 10s); those\n"
                "that take longer are made again after the next start"},
+    [METRICS_PUBLIC] = {"metrics-public", NULL, "GET /metrics asks nobody for a key"},
     [RETENTION_TIME] = {"retention-time", "TIME",
                         "how long a finished call is kept (default: 72h); at least 1h"},
     [RETENTION_SIZE] = {"retention-size", "SIZE",
@@ -142,7 +144,8 @@ static const char details[] =
     "    dispatch keys create --org acme\n"
     "\n"
     "Health: GET /healthz answers 200 while the server is alive; GET /readyz answers\n"
-    "200 when it takes calls, else 503 and why it does not.\n"
+    "200 when it takes calls, else 503 and why it does not. GET /metrics is for\n"
+    "Prometheus, with a key of the organization default.\n"
     "\n"
     "Signals: SIGTERM and SIGINT stop it gracefully, a second one at once. Whatever\n"
     "was acknowledged survives either, and SIGKILL too. With TLS, SIGHUP has the\n"
@@ -304,6 +307,9 @@ static int read_option(struct settings *s, const struct cli_arg *arg)
         return read_max_runs(s, arg->value);
     case GRACE:
         return read_time("grace", arg->value, &s->grace_ms);
+    case METRICS_PUBLIC:
+        s->metrics_public = true;
+        return CLI_OK;
     case RETENTION_TIME:
         return read_retention_time(s, arg->value);
     case RETENTION_SIZE:
@@ -466,6 +472,7 @@ static int serve(struct running *r, struct error *err)
         .store = r->settings->store,
         .keys = r->settings->insecure ? NULL : &r->settings->keys,
         .policy = &r->settings->policy,
+        .metrics_public = r->settings->metrics_public,
         .run_timeout_ms = r->settings->run_timeout_ms,
         .grace_ms = r->settings->grace_ms,
         .engine = {.runs_max = r->settings->runs_max},

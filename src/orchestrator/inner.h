@@ -310,6 +310,7 @@ struct commit {
     struct store_job job;
     const struct batch *batch;
     uint64_t epoch;
+    int64_t submitted;
     bool busy;
 };
 
@@ -349,6 +350,7 @@ struct orchestrator {
     size_t wait_count, lookup_count, sleeper_count;
 
     uint64_t recovered, commits, commit_failures, committed_bytes;
+    struct orchestrator_meters meters;
 };
 
 /* True while events may be given to the engine. */

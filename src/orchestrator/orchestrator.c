@@ -312,6 +312,15 @@ static int commit_work(struct store_job *job, struct store *store, struct error 
     return store_commit(store, PARTITION, c->epoch, c->batch, err);
 }
 
+static void note_commit(struct orchestrator *o, const struct commit *c)
+{
+    int64_t took = now_of(o) - c->submitted;
+
+    histogram_note(&o->meters.commit_time, took > 0 ? (uint64_t)took : 0);
+    histogram_note(&o->meters.commit_rows, c->batch->count);
+    histogram_note(&o->meters.commit_bytes, c->batch->bytes);
+}
+
 static void commit_done(struct store_job *job)
 {
     struct commit *c = LIST_ENTRY(job, struct commit, job);
@@ -337,6 +346,7 @@ static void commit_done(struct store_job *job)
     }
     o->commits++;
     o->committed_bytes += c->batch->bytes;
+    note_commit(o, c);
     o->backoff_ns = BACKOFF_MIN_NS;
     o->ballast = 0;
     cache_batch(&o->cache, c->batch);
@@ -357,6 +367,7 @@ static bool commit_submit(struct orchestrator *o)
     }
     c->busy = true;
     c->epoch = o->epoch;
+    c->submitted = now_of(o);
     c->job = (struct store_job){.work = commit_work, .done = commit_done};
     store_async_write(o->async, &c->job);
     return true;
@@ -527,6 +538,10 @@ int orchestrator_create(struct orchestrator **out, const struct orchestrator_opt
     heap_init(&o->deadlines);
     map_init(&o->keyed);
     sweep_init(o);
+    histogram_init(&o->meters.run_time, histogram_times);
+    histogram_init(&o->meters.commit_time, histogram_times);
+    histogram_init(&o->meters.commit_rows, histogram_sizes);
+    histogram_init(&o->meters.commit_bytes, histogram_sizes);
     code = store_async_create(&o->async, options->store, options->threads, wake, o, err);
     if (code) {
         store_close(options->store);
@@ -589,10 +604,22 @@ void orchestrator_stats(const struct orchestrator *o, struct orchestrator_stats 
                                          .committed_bytes = o->committed_bytes,
                                          .runs_in_flight = o->run_count,
                                          .cache_bytes = o->cache.bytes,
+                                         .cache_max = o->cache.max,
+                                         .retention_bytes = o->options.retention_bytes,
                                          .cache_hits = o->cache.hits,
                                          .cache_misses = o->cache.misses};
     if (orchestrator_engine_open(o))
         engine_stats(o->engine, &stats->engine);
+}
+
+const struct orchestrator_meters *orchestrator_meters(const struct orchestrator *o)
+{
+    return &o->meters;
+}
+
+const struct engine *orchestrator_engine(const struct orchestrator *o)
+{
+    return orchestrator_engine_open(o) ? o->engine : NULL;
 }
 
 void orchestrator_check(const struct orchestrator *o)

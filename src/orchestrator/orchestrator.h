@@ -216,9 +216,22 @@ struct orchestrator_stats {
     uint64_t incarnation;
     uint64_t commits, commit_failures, committed_bytes;
     uint64_t runs_in_flight;
-    uint64_t cache_bytes, cache_hits, cache_misses;
+    uint64_t cache_bytes, cache_max, cache_hits, cache_misses;
+    uint64_t retention_bytes; /* as in the options */
 };
 void orchestrator_stats(const struct orchestrator *o, struct orchestrator_stats *stats);
+
+/* What was counted since the orchestrator was created. */
+#define ORCHESTRATOR_OUTCOMES 3 /* ENGINE_EXIT, ENGINE_TAIL, ENGINE_POLL */
+struct orchestrator_meters {
+    uint64_t attempts[ORCHESTRATOR_OUTCOMES][STATUS_COUNT]; /* runs that the invoker answered */
+    struct histogram run_time;                              /* of each of them */
+    struct histogram commit_time, commit_rows, commit_bytes;
+};
+const struct orchestrator_meters *orchestrator_meters(const struct orchestrator *o);
+/* The engine, to look at its counts (engine_tallies to engine_next_group) until the next event;
+ * NULL while there is none. */
+const struct engine *orchestrator_engine(const struct orchestrator *o);
 
 /* Asserts what must hold between the engine's records, while it is open (simulation; slow). */
 void orchestrator_check(const struct orchestrator *o);

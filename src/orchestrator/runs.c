@@ -30,6 +30,7 @@ struct run {
     uint64_t call, attempt;
     uint32_t generation, group;
     bool invoked, cancelled;
+    int64_t invoked_at;
     struct arena arena;
     struct part *parts; /* input; or the state's chunks, the poll's error, results */
     size_t part_count;
@@ -99,6 +100,18 @@ static void note_error(struct orchestrator *o, const struct engine_answer *answe
     blob_unref(error);
 }
 
+/* For people: what the invoker made of it, and how long it took. */
+static void note_attempt(struct run *r, const struct engine_answer *answer)
+{
+    struct orchestrator_meters *m = &r->o->meters;
+    int64_t took = clock_now(r->o->options.clock) - r->invoked_at;
+
+    if (!r->invoked || answer->outcome == ENGINE_GONE)
+        return;
+    m->attempts[answer->outcome][answer->status]++;
+    histogram_note(&m->run_time, took > 0 ? (uint64_t)took : 0);
+}
+
 /* Tells the engine, if it still wants to know, and frees the run. */
 static void run_end(struct run *r, struct engine_answer *answer)
 {
@@ -110,6 +123,7 @@ static void run_end(struct run *r, struct engine_answer *answer)
     answer->attempt = r->attempt;
     answer->group = r->group;
     if (counts) {
+        note_attempt(r, answer);
         note_error(o, answer);
         orchestrator_answer(o, answer);
     }
@@ -384,6 +398,7 @@ static void run_invoke(struct run *r)
         blob_unref(r->parts[i].blob);
     r->part_count = 0;
     r->invoked = true;
+    r->invoked_at = clock_now(o->options.clock);
     log_line(o->options.log, LOG_DEBUG, "run", LOG_STR("call", r->out.request->dispatch_id),
              LOG_STR("function", r->out.request->function), LOG_SLICE("endpoint", r->out.endpoint),
              LOG_NUM("generation", r->generation));

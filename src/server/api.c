@@ -19,6 +19,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "server/metrics.h"
+
 /* What the decoded message of a request may take, as a multiple of the largest body. */
 #define ARENA_FACTOR 16
 /* A message in which each few characters were a path that is not to be shown. */
@@ -539,6 +541,49 @@ refused:
     answer_refusal(api, &whom, &refusal);
 }
 
+/* They name functions and endpoints of every organization. */
+static bool may_see_metrics(struct rpc *asking, const struct net_request *request,
+                            struct refusal *refusal)
+{
+    if (asking->control || asking->api->metrics_public)
+        return true;
+    if (!authenticate(asking, request, refusal))
+        return false;
+    if (strcmp(asking->org, ORG_DEFAULT) == 0)
+        return true;
+    error_set(&refusal->error, CODE_PERMISSION_DENIED,
+              "metrics are of all organizations: they need a key of the organization " ORG_DEFAULT
+              ", or a server with --metrics-public");
+    return false;
+}
+
+static void handle_metrics(struct api *api, struct net_exchange *exchange,
+                           const struct net_request *request, bool control)
+{
+    const struct net_header type = {slice_str("content-type"), slice_str(METRICS_TYPE)};
+    char request_id[API_REQUEST_ID_MAX + 1];
+    struct rpc asking = {.api = api, .control = control};
+    struct whom whom = {exchange, &protocol_connect, request->peer, "/metrics", request_id};
+    struct refusal refusal = {0};
+    struct blob *body = NULL;
+    struct buf text;
+
+    if (!is_get(exchange, request))
+        return;
+    make_request_id(api, request, request_id);
+    if (!may_see_metrics(&asking, request, &refusal)) {
+        answer_refusal(api, &whom, &refusal);
+        return;
+    }
+    buf_init(&text, METRICS_MAX);
+    metrics_write(api->orchestrator, &text);
+    if (!text.failed)
+        body = blob_copy(buf_slice(&text));
+    net_answer(exchange, body ? 200 : 503, &type, 1, body);
+    blob_unref(body);
+    buf_free(&text);
+}
+
 static void handle_unknown(struct api *api, struct net_exchange *exchange,
                            const struct net_request *request, struct slice path)
 {
@@ -574,6 +619,8 @@ static void handle(struct api *api, struct net_exchange *exchange,
                        control);
     else if (slice_eq_str(path, "/healthz") || slice_eq_str(path, "/readyz"))
         handle_health(api, exchange, request, slice_eq_str(path, "/readyz"));
+    else if (slice_eq_str(path, "/metrics"))
+        handle_metrics(api, exchange, request, control);
     else if (slice_eq_str(path, "/descriptor.pb"))
         handle_descriptor(exchange, request);
     else

@@ -17,6 +17,7 @@
  *   GET, POST, DELETE /sessions/SESSION    sessions.h
  *   GET  /healthz    200 as long as the loop turns
  *   GET  /readyz     200 when calls are taken; else 503 and why not
+ *   GET  /metrics    metrics.h; for the operator, and who has a key of his organization
  *   GET  /descriptor.pb   the services as a FileDescriptorSet
  */
 #ifndef SERVER_API_H
@@ -47,6 +48,7 @@ struct api {
     const struct keys *keys;         /* NULL: nobody is asked for one */
     struct credentials *credentials; /* further ones, of all organizations */
     bool draining;
+    bool metrics_public; /* /metrics wants no key */
     size_t body_max;
     const char *store_path; /* what answers say "the store" for; "": nothing */
     struct log *log;

@@ -190,6 +190,8 @@ static void nobody_reaches_anothers_calls(void **state)
     ask(w, acme, PATH_GET, "{}", &reply);
     assert_int_equal(reply.status, 400);
     assert_int_equal(status_of(w, acme, "/dispatch.v1.CallService/Cancel", event), 200);
+    harness_ask(&w->h, &(struct ask){.method = "GET", .path = "/metrics", .key = acme}, &reply);
+    assert_int_equal(reply.status, 403); /* they name what is others' */
 }
 
 static void idempotency_keys_are_ones_own(void **state)

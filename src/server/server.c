@@ -485,6 +485,7 @@ int server_create(struct server **out, const struct server_options *options, str
     credentials_init(&s->credentials);
     s->api = (struct api){.keys = options->keys,
                           .credentials = &s->credentials,
+                          .metrics_public = options->metrics_public,
                           .body_max = SERVER_BODY_MAX,
                           .log = options->log,
                           .changed = changed,

@@ -40,6 +40,7 @@ struct server_options {
     /* Where calls may go. Outlives the server; NULL: wherever they say, which for a server that
      * other machines reach leaves link-local addresses out (policy.h), as it does in any case. */
     const struct policy *policy;
+    bool metrics_public;                  /* GET /metrics needs no key */
     uint32_t run_timeout_ms;              /* of a run over HTTP; 0: 60,000 */
     const struct invoker_bridge *bridges; /* see server/invoker.h; read by server_create only */
     size_t bridge_count;
