@@ -28,7 +28,7 @@ static void dial(void *arg)
     }
     b->open = b->ever_open = true;
     list_init(&held);
-    list_splice(&held, &b->held);
+    bridge_release(b, &held);
     b->options.opened(b->options.arg, &held);
     assert(list_empty(&held));
 }
@@ -99,6 +99,11 @@ void bridge_hold(struct bridge *b, struct list *node)
 {
     assert(!b->open);
     list_append(&b->held, node);
+}
+
+void bridge_release(struct bridge *b, struct list *held)
+{
+    list_splice(held, &b->held);
 }
 
 void bridge_refused(struct bridge *b)

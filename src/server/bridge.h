@@ -40,5 +40,7 @@ bool bridge_was_open(const struct bridge *bridge);
 void bridge_hold(struct bridge *bridge, struct list *node);
 /* A connection was refused: nobody listens any more. */
 void bridge_refused(struct bridge *bridge);
+/* Moves what is held to the end of `held`. */
+void bridge_release(struct bridge *bridge, struct list *held);
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The methods that take calls in hand, and idempotency keys, over HTTP. */
+/* The methods that take calls in hand, idempotency keys, and stopping with calls not begun. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -164,6 +164,24 @@ static void test_endpoints_not_allowed(void **state)
     assert_non_null(strstr(info->result->error->message, "--allow-endpoint"));
 }
 
+/* Runs that nobody has begun are not waited for: the grace is longer than any test. */
+static void test_stop_with_runs_at_a_session(void **state)
+{
+    struct orchestrator_stats stats;
+
+    (void)state;
+    harness_start(&h, true, 3600 * 1000);
+    snprintf(h.endpoint_url, sizeof h.endpoint_url, "bridge://nobody");
+    harness_dispatch(&h, "f", "{\"@type\":\"type.googleapis.com/google.protobuf.Empty\"}");
+    do {
+        net_loop_turn(h.loop);
+        server_stats(h.server, &stats);
+    } while (stats.runs_in_flight == 0);
+    server_stop(h.server);
+    harness_until(&h, &h.stopped);
+    harness_finish(&h);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -172,6 +190,7 @@ int main(void)
         TEST(test_cancel_restart_retry),
         TEST(test_complete),
         TEST(test_endpoints_not_allowed),
+        cmocka_unit_test(test_stop_with_runs_at_a_session),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

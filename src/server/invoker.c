@@ -34,6 +34,7 @@ struct http_invoker {
     size_t in_flight;
     struct bridge *bridges[INVOKER_BRIDGES_MAX];
     struct sessions *sessions;
+    bool stopped;
 };
 
 /* "ID-ATTEMPT": an endpoint that logs it can be searched by the call's id too. */
@@ -227,10 +228,22 @@ static const char *reason(const char *message)
 
 static void send_or_fail(struct attempt *attempt);
 
+/* No attempt was made. */
+static void give_back(struct attempt *attempt)
+{
+    struct http_invoker *invoker = attempt->invoker;
+
+    orchestrator_run_gone(attempt->run);
+    invoker->options.changed(invoker->options.arg);
+}
+
 static void hold(struct attempt *attempt)
 {
     attempt->call = NULL;
-    bridge_hold(attempt->bridge, &attempt->held);
+    if (attempt->invoker->stopped)
+        give_back(attempt);
+    else
+        bridge_hold(attempt->bridge, &attempt->held);
 }
 
 static void bridge_opened(void *arg, struct list *held)
@@ -477,6 +490,10 @@ static void fetched_abandoned(struct session_run *fetched, const char *why)
     struct run_failure failure = {
         .status = STATUS_TEMPORARY_ERROR, .type = "session", .blameless = true};
 
+    if (attempt->invoker->stopped) {
+        give_back(attempt);
+        return;
+    }
     failure.message = arena_printf(run->arena, "%.*s: %s", SLICE_FMT(run->endpoint), why);
     if (!failure.message)
         failure.message = why;
@@ -589,8 +606,7 @@ static void invoker_cancel(struct invoker *vtable, struct orchestrator_run *run)
         sessions_remove(invoker->sessions, &attempt->fetched);
     else
         list_remove(&attempt->held);
-    orchestrator_run_gone(run);
-    invoker->options.changed(invoker->options.arg);
+    give_back(attempt);
 }
 
 /* --- life ------------------------------------------------------------------------------------ */
@@ -649,6 +665,19 @@ int http_invoker_create(struct http_invoker **out, const struct http_invoker_opt
     }
     *out = invoker;
     return CODE_OK;
+}
+
+void http_invoker_stop(struct http_invoker *invoker)
+{
+    struct list held, *node;
+
+    invoker->stopped = true;
+    sessions_stop(invoker->sessions);
+    list_init(&held);
+    for (size_t i = 0; i < invoker->options.bridge_count; i++)
+        bridge_release(invoker->bridges[i], &held);
+    while ((node = list_pop(&held)))
+        give_back(LIST_ENTRY(node, struct attempt, held));
 }
 
 void http_invoker_destroy(struct http_invoker *invoker)

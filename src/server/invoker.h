@@ -50,6 +50,9 @@ struct http_invoker_options {
 
 int http_invoker_create(struct http_invoker **invoker, const struct http_invoker_options *options,
                         struct error *err);
+/* Nobody is to begin runs any more: clients of sessions are refused, and runs that no application
+ * has, as none was there, are given up. */
+void http_invoker_stop(struct http_invoker *invoker);
 /* No run is in flight any more: the orchestrator was destroyed before. */
 void http_invoker_destroy(struct http_invoker *invoker); /* NULL is fine */
 /* True if somebody has listened at the address of the i-th bridge at some time. */

@@ -657,6 +657,25 @@ static void test_bridge_holds_again(void **state)
     assert_int_equal(w->requests, 1);
 }
 
+/* What the bridge holds, and what waits at a session: nobody has begun it. */
+static void test_stopped_gives_back(void **state)
+{
+    static const char *const endpoints[] = {"bridge://S1", "bridge://S2"};
+    struct world *w = *state;
+    struct run r;
+
+    stop_listening(w);
+    for (size_t i = 0; i < 2; i++) {
+        run_init(&r, endpoints[i]);
+        start(w, &r);
+        net_loop_turn(w->loop);
+        assert_int_equal(w->ending, PENDING);
+        http_invoker_stop(w->invoker);
+        assert_int_equal(w->ending, GONE);
+    }
+    assert_int_equal(w->requests, 0);
+}
+
 static void test_bridge_cancels_what_it_holds(void **state)
 {
     struct world *w = *state;
@@ -697,6 +716,7 @@ int main(void)
         BRIDGE(test_bridge_holds_until_somebody_listens),
         BRIDGE(test_bridge_holds_again),
         BRIDGE(test_bridge_cancels_what_it_holds),
+        BRIDGE(test_stopped_gives_back),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -246,7 +246,7 @@ void server_stop(struct server *s)
     log_line(s->options.log, LOG_INFO, "stopping", LOG_NUM("runs", stats.runs_in_flight),
              LOG_NUM("grace_ms", s->options.grace_ms));
     orchestrator_drain(s->orchestrator);
-    sessions_stop(s->api.sessions);
+    http_invoker_stop(s->invoker);
     api_release(&s->api);
     net_timer_set(s->limit, s->options.grace_ms);
     changed(s);

@@ -89,8 +89,9 @@ int server_reload_tls(struct server *server, struct error *err);
 
 /*
  * Begins to stop: new calls are refused, no new run starts, runs in flight have `grace_ms` to
- * answer; those that have not by then are made again after the next start. `stopped` is called when
- * all is committed and the store is closed. A second call is harmless.
+ * answer, but for those that no application has yet (held for one that does not listen, or waiting
+ * at a session); those that have not by then are made again after the next start. `stopped` is
+ * called when all is committed and the store is closed. A second call is harmless.
  */
 void server_stop(struct server *server);
 

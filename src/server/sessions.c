@@ -491,6 +491,10 @@ void sessions_stop(struct sessions *s)
         session->users++; /* it is not to go with its last poll */
         while (!list_empty(&session->polls))
             answer_poll(LIST_ENTRY(session->polls.next, struct session_poll, link), 503);
+        while (!list_empty(&session->runs))
+            give_up(LIST_ENTRY(session->runs.next, struct session_run, link),
+                    "the orchestrator stopped before anybody fetched it");
+        next = session->age.next;
         leave(session);
     }
 }

@@ -62,7 +62,8 @@ struct sessions_options {
 
 int sessions_create(struct sessions **sessions, const struct sessions_options *options,
                     struct error *err);
-/* Polls are refused from now on (503), and so are those that wait; runs stay as they are. */
+/* Polls are refused from now on (503), and so are those that wait. Runs that nobody has fetched are
+ * given up; others may still be answered. */
 void sessions_stop(struct sessions *sessions);
 void sessions_destroy(struct sessions *sessions); /* no run is left; NULL is fine */
 

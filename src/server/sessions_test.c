@@ -426,8 +426,12 @@ static void test_stopping(void **state)
     start(&w, 0, 0);
     add(&w, 0, "org", "other");
     fetches(&w, "/org/other", "run-0");
+    add(&w, 1, "org", "other");
+    add(&w, 2, "org", "third");
     waits(&w, &waiting, "/org/S");
     sessions_stop(w.sessions);
+    assert_int_equal(w.runs[0].abandoned, 0);
+    assert_int_equal(w.runs[1].abandoned + w.runs[2].abandoned, 2);
     until(&w, &waiting.done);
     assert_int_equal(waiting.status, 503);
     assert_int_equal(ask(&w, "GET", "/org/S", "30", NULL), as(CODE_UNAVAILABLE));
