@@ -962,11 +962,15 @@ DISPATCH_SDK_API void dispatch_operation_destroy(struct dispatch_operation *oper
  * server` stands behind a URL, and the functions are served over HTTP. Which one: an explicit
  * option (`store`; or `client`, `api_key`, `api_url`); else DISPATCH_STORE, embedded, on that
  * store; else DISPATCH_API_URL or DISPATCH_API_KEY, served; else embedded, on
- * $XDG_STATE_HOME/dispatch/PROGRAM/calls.db (~/.local/state if that is not set).
+ * $XDG_STATE_HOME/dispatch/PROGRAM/calls.db (~/.local/state if that is not set). A client that was
+ * given to the registry counts as the option `client`.
+ *
+ * Embedded, functions are reached at bridge://PROGRAM, and nothing listens: endpoint_addr,
+ * endpoint_url, the registry's endpoint and DISPATCH_ENDPOINT_URL are for the served mode.
  */
 struct dispatch_run_options {
     struct dispatch_registry *registry; /* whose functions are served; NULL: the default one */
-    struct dispatch_client *client;     /* NULL: one is made from the next two */
+    struct dispatch_client *client;     /* NULL: the registry's, or one made from the next two */
     const char *api_key, *api_url;      /* as in struct dispatch_client_options */
     const char *endpoint_addr; /* "host:port" to listen on; default: DISPATCH_ENDPOINT_ADDR, else
                                   localhost:8000; port 0: any free one */
@@ -988,7 +992,8 @@ struct dispatch_run_options {
  * serving. The result's error tells what went wrong on the way, too: type "Configuration" before
  * anything was dispatched, "Client" when dispatching or waiting failed. Waiting survives restarts
  * of the orchestrator, and ends soon after the call's expiration. Free the result with
- * dispatch_result_free. One at a time a registry, which is lent client and endpoint meanwhile.
+ * dispatch_result_free. One at a time a registry, which is lent client and endpoint meanwhile: they
+ * go before its own, and before a client that it made from the environment.
  */
 DISPATCH_SDK_API struct dispatch_result dispatch_run(struct dispatch_call call);
 DISPATCH_SDK_API struct dispatch_result

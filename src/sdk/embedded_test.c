@@ -346,13 +346,50 @@ static void test_ownership(void **state)
     struct dispatch_embedded_options options = {.store = store};
     struct dispatch_embedded *embedded = open_store(NULL), *second = NULL;
     struct dispatch_failure failure = {0};
+    char *id;
 
     (void)state;
     assert_int_equal(dispatch_embedded_open(&options, &second, &failure), CODE_UNAVAILABLE);
     assert_non_null(strstr(failure.message, "calls.db is already open in this process"));
     assert_null(second);
+    /* Another store, but functions that are being served; those who do are not disturbed. */
+    options.store = "memory:";
+    assert_int_equal(dispatch_embedded_open(&options, &second, &failure), CODE_FAILED_PRECONDITION);
+    assert_non_null(strstr(failure.message, "registry 'default' are being served already"));
+    id = dispatch_one("twice", 8);
+    assert_int_equal(wait_int(embedded, id), 16);
+    free(id);
     dispatch_embedded_close(embedded);
     dispatch_embedded_close(open_store(NULL));
+}
+
+/* What is set for a server, and what was made of it, is not used meanwhile, and then again. */
+static void test_served_settings(void **state)
+{
+    struct dispatch_run_options options = {.store = store, .endpoint_url = "http://127.0.0.1:1"};
+    struct dispatch_client *made = NULL, *now = NULL;
+    struct dispatch_embedded *embedded;
+    struct dispatch_result result;
+    char *id;
+
+    (void)state;
+    setenv("DISPATCH_API_URL", "http://127.0.0.1:1", 1);
+    setenv("DISPATCH_API_KEY", "key", 1);
+    setenv("DISPATCH_ENDPOINT_URL", "http://127.0.0.1:1", 1);
+    assert_int_equal(sdk_registry_client(dispatch_registry_default(), &made, NULL), 0);
+    embedded = open_store(NULL);
+    assert_string_equal(dispatch_registry_endpoint(NULL, NULL), "bridge://sdk-embedded-test");
+    id = dispatch_one("sum", 4);
+    assert_int_equal(wait_int(embedded, id), 12);
+    free(id);
+    dispatch_embedded_close(embedded);
+    result = dispatch_run_with(&options, dispatch_to("twice", dispatch_int(5)));
+    assert_null(result.error);
+    dispatch_result_free(&result);
+    assert_int_equal(sdk_registry_client(dispatch_registry_default(), &now, NULL), 0);
+    assert_ptr_equal(now, made);
+    assert_string_equal(dispatch_registry_endpoint(NULL, NULL), "http://127.0.0.1:1");
+    unsetenv("DISPATCH_ENDPOINT_URL");
 }
 
 /* --- processes ------------------------------------------------------------------------------- */
@@ -670,6 +707,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_open_again, begin, end),
         cmocka_unit_test_setup_teardown(test_settle, begin, end),
         cmocka_unit_test_setup_teardown(test_ownership, begin, end),
+        cmocka_unit_test_setup_teardown(test_served_settings, begin, end),
         cmocka_unit_test_setup_teardown(test_second_process, begin, end),
         cmocka_unit_test_setup_teardown(test_fork, begin, end),
         cmocka_unit_test_setup_teardown(test_killed, begin, end),

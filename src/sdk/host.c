@@ -106,8 +106,6 @@ static int start(struct dispatch_embedded *embedded,
         return rc;
     snprintf(embedded->url, sizeof embedded->url, "bridge://%s", place.program);
     rc = create_endpoint(embedded, options, failure);
-    if (!rc)
-        rc = sdk_registry_lend_endpoint(embedded->registry, embedded->url, failure);
     if (rc)
         return rc;
     inner.endpoint = embedded->endpoint;
@@ -115,11 +113,14 @@ static int start(struct dispatch_embedded *embedded,
     inner.store_wait_ms = place.wait_ms;
     inner.store_inline = options->own_loop;
     rc = sdk_client_embed(&inner, &embedded->client, failure);
-    if (rc)
-        return rc;
-    /* First: functions that run at once may use it. */
-    sdk_registry_lend_client(embedded->registry, embedded->client);
-    return options->own_loop ? 0 : sdk_client_start(embedded->client, failure);
+    /* First: functions that run at once may use them. */
+    if (!rc)
+        rc = sdk_registry_lend_client(embedded->registry, embedded->client, failure);
+    if (!rc)
+        rc = sdk_registry_lend_endpoint(embedded->registry, embedded->url, failure);
+    if (!rc && !options->own_loop)
+        rc = sdk_client_start(embedded->client, failure);
+    return rc;
 }
 
 int dispatch_embedded_open(const struct dispatch_embedded_options *options,
@@ -184,8 +185,7 @@ void dispatch_embedded_close(struct dispatch_embedded *embedded)
     if (client && (client->started || embedded->own_loop))
         stop(embedded);
     dispatch_endpoint_destroy(embedded->endpoint);
-    sdk_registry_lend_client(embedded->registry, NULL);
-    sdk_registry_lend_endpoint(embedded->registry, NULL, NULL);
+    sdk_registry_take_back(embedded->registry, client);
     dispatch_client_destroy(client);
     pthread_cond_destroy(&embedded->changed);
     pthread_mutex_destroy(&embedded->lock);

@@ -131,14 +131,20 @@ struct dispatch_registry *sdk_registry(struct dispatch_registry *registry);
 int sdk_registry_check(struct dispatch_registry *registry, struct dispatch_failure *failure);
 /* Whether it has an endpoint of its own, from its options or the environment. */
 bool sdk_registry_has_endpoint(struct dispatch_registry *registry);
-/* Lends it an endpoint, which goes before its own; NULL takes back the one lent. */
+/* The client that its options gave it; NULL: none. */
+struct dispatch_client *sdk_registry_given_client(struct dispatch_registry *registry);
+/* Lends it a client, and then an endpoint, which go before its own, until they are taken back.
+ * CODE_FAILED_PRECONDITION: it has some that were lent already. */
+int sdk_registry_lend_client(struct dispatch_registry *registry, struct dispatch_client *client,
+                             struct dispatch_failure *failure);
 int sdk_registry_lend_endpoint(struct dispatch_registry *registry, const char *url,
                                struct dispatch_failure *failure);
 /* The client to dispatch with, made from the environment when there is none yet. */
 int sdk_registry_client(struct dispatch_registry *registry, struct dispatch_client **client,
                         struct dispatch_failure *failure);
-/* Lends a client to a registry that has none; NULL takes back the one lent. */
-void sdk_registry_lend_client(struct dispatch_registry *registry, struct dispatch_client *client);
+/* Takes back both; does nothing if it is another client that was lent. */
+void sdk_registry_take_back(struct dispatch_registry *registry,
+                            const struct dispatch_client *client);
 /* The form of an endpoint URL, with the documented messages. */
 int sdk_endpoint_url_check(const char *url, struct dispatch_failure *failure);
 

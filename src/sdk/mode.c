@@ -25,12 +25,14 @@ static bool is_set(const char *name)
 int sdk_run_embedded(const struct dispatch_run_options *options, bool *embedded,
                      struct dispatch_failure *failure)
 {
-    bool served = options->client || options->api_key || options->api_url;
+    bool served = options->client || options->api_key || options->api_url ||
+                  sdk_registry_given_client(sdk_registry(options->registry));
 
     if (served && options->store)
         return sdk_fail(failure, CODE_INVALID_ARGUMENT,
                         "the option store asks for an orchestrator inside the program, the options "
-                        "client, api_key and api_url for another one: give one or the other");
+                        "client, api_key and api_url, and a registry's client, for another one: "
+                        "give one or the other");
     if (served || options->store)
         *embedded = !served;
     else if (is_set("DISPATCH_STORE"))

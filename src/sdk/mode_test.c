@@ -118,6 +118,26 @@ static void test_table(void **state)
     }
 }
 
+/* A registry's client counts as that option. */
+static void test_registry(void **state)
+{
+    struct dispatch_client_options client = {.api_url = "http://127.0.0.1:1", .api_key = "k"};
+    struct dispatch_registry_options registry = {.name = "r", .endpoint = "http://127.0.0.1:2"};
+    struct dispatch_run_options options = {0};
+    bool embedded = true;
+
+    (void)state;
+    assert_int_equal(dispatch_client_create(&client, &registry.client, NULL), 0);
+    assert_int_equal(dispatch_registry_create(&registry, &options.registry, NULL), 0);
+    setenv("DISPATCH_STORE", "memory:", 1);
+    assert_int_equal(sdk_run_embedded(&options, &embedded, NULL), 0);
+    assert_false(embedded);
+    options.store = "memory:";
+    assert_int_equal(sdk_run_embedded(&options, &embedded, NULL), CODE_INVALID_ARGUMENT);
+    dispatch_registry_close(options.registry);
+    dispatch_client_destroy(registry.client);
+}
+
 static void test_file(void **state)
 {
     struct dispatch_embedded_options options = {.program = "my-app.1"};
@@ -211,6 +231,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_table, clear_environment),
+        cmocka_unit_test_setup(test_registry, clear_environment),
         cmocka_unit_test_setup(test_file, clear_environment),
         cmocka_unit_test_setup(test_program, clear_environment),
         cmocka_unit_test_setup(test_wait, clear_environment),

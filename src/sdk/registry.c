@@ -8,9 +8,12 @@
  */
 #include "sdk/internal.h"
 
+#include <assert.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/map.h"
+#include "sdk/client.h"
 
 enum { NAME_MAX_LEN = 1024, URL_MAX_LEN = 2048 };
 
@@ -27,9 +30,11 @@ struct dispatch_registry {
     struct map functions; /* hash of the name to a chain */
     struct sdk_function fallback;
     bool has_fallback, restarts;
-    char *endpoint, *endpoint_lent; /* the latter goes first */
-    struct dispatch_client *client; /* given, lent or made */
-    bool client_made, client_lent;
+    char *endpoint;
+    struct dispatch_client *client; /* given or made */
+    bool client_made;
+    char *endpoint_lent; /* these go first */
+    struct dispatch_client *client_lent;
     struct dispatch_failure early; /* the first early registration that failed */
 };
 
@@ -127,13 +132,13 @@ bool sdk_registry_has_endpoint(struct dispatch_registry *registry)
 int sdk_registry_lend_endpoint(struct dispatch_registry *registry, const char *url,
                                struct dispatch_failure *failure)
 {
-    char *mine = NULL;
-    int rc = url ? make_endpoint(url, &mine, failure) : 0;
+    char *mine;
+    int rc = make_endpoint(url, &mine, failure);
 
     if (rc)
         return rc;
     pthread_mutex_lock(&registry->lock);
-    free(registry->endpoint_lent);
+    assert(registry->client_lent && !registry->endpoint_lent);
     registry->endpoint_lent = mine;
     pthread_mutex_unlock(&registry->lock);
     return 0;
@@ -166,8 +171,8 @@ static void empty(struct dispatch_registry *registry)
     free(registry->endpoint_lent);
     registry->endpoint = registry->endpoint_lent = NULL;
     registry->has_fallback = false;
-    registry->client = NULL;
-    registry->client_made = registry->client_lent = false;
+    registry->client = registry->client_lent = NULL;
+    registry->client_made = false;
     registry->early = (struct dispatch_failure){0};
     dispatch_client_destroy(client);
 }
@@ -413,27 +418,60 @@ int sdk_registry_client(struct dispatch_registry *registry, struct dispatch_clie
     int rc = 0;
 
     pthread_mutex_lock(&registry->lock);
-    if (!registry->client) {
+    if (!registry->client && !registry->client_lent) {
         rc = dispatch_client_create(NULL, &registry->client, failure);
         registry->client_made = rc == 0;
     }
     if (!rc)
-        *client = registry->client;
+        *client = registry->client_lent ? registry->client_lent : registry->client;
     pthread_mutex_unlock(&registry->lock);
     return rc;
 }
 
-void sdk_registry_lend_client(struct dispatch_registry *registry, struct dispatch_client *client)
+struct dispatch_client *sdk_registry_given_client(struct dispatch_registry *registry)
 {
+    struct dispatch_client *client;
+
     pthread_mutex_lock(&registry->lock);
-    if (client && !registry->client) {
-        registry->client = client;
-        registry->client_lent = true;
-    } else if (!client && registry->client_lent) {
-        registry->client = NULL;
-        registry->client_lent = false;
+    client = registry->client_made ? NULL : registry->client;
+    pthread_mutex_unlock(&registry->lock);
+    return client;
+}
+
+int sdk_registry_lend_client(struct dispatch_registry *registry, struct dispatch_client *client,
+                             struct dispatch_failure *failure)
+{
+    bool taken;
+
+    pthread_mutex_lock(&registry->lock);
+    /* What a parent's registry was lent is nothing to a child that it forked. */
+    taken = registry->client_lent && registry->client_lent->pid == getpid();
+    if (!taken) {
+        free(registry->endpoint_lent);
+        registry->endpoint_lent = NULL;
+        registry->client_lent = client;
     }
     pthread_mutex_unlock(&registry->lock);
+    return taken ? sdk_fail(failure, CODE_FAILED_PRECONDITION,
+                            "the functions of registry '%.200s' are being served already: one "
+                            "dispatch_run, dispatch_serve or dispatch_embedded_open at a time",
+                            registry->name)
+                 : 0;
+}
+
+void sdk_registry_take_back(struct dispatch_registry *registry,
+                            const struct dispatch_client *client)
+{
+    char *endpoint = NULL;
+
+    pthread_mutex_lock(&registry->lock);
+    if (client && registry->client_lent == client) {
+        endpoint = registry->endpoint_lent;
+        registry->endpoint_lent = NULL;
+        registry->client_lent = NULL;
+    }
+    pthread_mutex_unlock(&registry->lock);
+    free(endpoint);
 }
 
 int dispatch_registry_dispatch(struct dispatch_registry *registry,

@@ -60,14 +60,15 @@ static int make_client(struct app *app, const struct dispatch_run_options *optio
     int rc;
 
     app->client = options->client;
+    if (!app->client && !options->api_key && !options->api_url)
+        app->client = sdk_registry_given_client(app->registry);
     if (!app->client) {
         rc = dispatch_client_create(&client, &app->client, failure);
         if (rc)
             return rc;
         app->client_made = true;
     }
-    sdk_registry_lend_client(app->registry, app->client);
-    return 0;
+    return sdk_registry_lend_client(app->registry, app->client, failure);
 }
 
 /* After listening, as the port may be chosen by then only. */
@@ -146,10 +147,8 @@ static void stop(struct app *app)
     if (app->endpoint)
         dispatch_endpoint_stop(app->endpoint, STOP_GRACE_MS);
     dispatch_endpoint_destroy(app->endpoint);
-    if (app->registry) {
-        sdk_registry_lend_client(app->registry, NULL);
-        sdk_registry_lend_endpoint(app->registry, NULL, NULL);
-    }
+    if (app->registry)
+        sdk_registry_take_back(app->registry, app->client);
     if (app->client_made)
         dispatch_client_destroy(app->client);
 }
