@@ -8,6 +8,8 @@
  * An effect is a line in the file that EFFECTS names: each call but a local one has one when it
  * succeeds, and so has each step. MAX_SUSPENDED is that of the endpoint. Built with VERSION 1 and
  * 2, it is a binary and its successor.
+ *
+ * With arguments it does not serve, but has the orchestrator inside: see coroutines_inside.c.
  */
 #include <dispatch_sdk.h>
 #include <fcntl.h>
@@ -19,6 +21,8 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "coroutines_app.h"
+
 int fan_out_main(int argc, char **argv);
 int saga_main(int argc, char **argv);
 int long_loop_main(int argc, char **argv);
@@ -28,10 +32,15 @@ int approval_main(int argc, char **argv);
 static atomic_int points_left;
 static int effects = -1;
 
-static void point(void)
+void point(void)
 {
     if (atomic_fetch_sub(&points_left, 1) == 1)
         raise(SIGKILL);
+}
+
+void arm(int points)
+{
+    atomic_store(&points_left, points);
 }
 
 static void effect(const char *name)
@@ -267,27 +276,35 @@ DISPATCH_REGISTER(turns);
 
 /* --- serving ---------------------------------------------------------------------------------- */
 
-int main(void)
+static int serve(int32_t max_suspended)
 {
-    const char *path = getenv("EFFECTS"), *kept = getenv("MAX_SUSPENDED");
-    struct dispatch_endpoint_options options = {.workers = 1};
+    struct dispatch_endpoint_options options = {.workers = 1, .max_suspended = max_suspended};
     struct dispatch_failure failure = {0};
     struct dispatch_endpoint *endpoint;
     char line[32];
 
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    setvbuf(stdout, NULL, _IOLBF, 0);
-    effects = open(path ? path : "/dev/null", O_WRONLY | O_CREAT | O_APPEND, 0600);
-    options.max_suspended = kept ? (int32_t)strtol(kept, NULL, 10) : 0;
-    if (effects < 0 || dispatch_endpoint_create(&options, &endpoint, &failure) ||
+    if (dispatch_endpoint_create(&options, &endpoint, &failure) ||
         dispatch_endpoint_listen(endpoint, "127.0.0.1:0", &failure)) {
         fprintf(stderr, "coroutines_app: %s\n", failure.message);
         return 1;
     }
     printf("%u\n", dispatch_endpoint_port(endpoint));
     while (fgets(line, sizeof line, stdin)) {
-        atomic_store(&points_left, (int)strtol(line, NULL, 10));
+        arm((int)strtol(line, NULL, 10));
         puts("armed");
     }
     return 0;
+}
+
+int main(int argc, char **argv)
+{
+    const char *path = getenv("EFFECTS"), *kept = getenv("MAX_SUSPENDED");
+    int32_t max_suspended = kept ? (int32_t)strtol(kept, NULL, 10) : 0;
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    effects = open(path ? path : "/dev/null", O_WRONLY | O_CREAT | O_APPEND, 0600);
+    if (effects < 0)
+        return 1;
+    return argc > 1 ? inside(argc, argv, max_suspended) : serve(max_suspended);
 }
