@@ -392,6 +392,31 @@ static struct http_answer orchestrate(void *arg, const struct http_message *requ
     return answer;
 }
 
+/* Calls made outside a function, in a program that serves: they dispatch and wait. */
+static void call_outside(struct orchestrator *o)
+{
+    struct dispatch_call call = dispatch_to("doubles", dispatch_int(21));
+    struct dispatch_endpoint *endpoint = NULL;
+    struct dispatch_result result;
+    char url[64];
+    int64_t number = 0;
+
+    assert_int_equal(dispatch_endpoint_create(NULL, &endpoint, NULL), 0);
+    assert_int_equal(dispatch_endpoint_listen(endpoint, "127.0.0.1:0", NULL), 0);
+    snprintf(url, sizeof url, "http://127.0.0.1:%u", dispatch_endpoint_port(endpoint));
+    call.endpoint = url;
+    result = dispatch_call_with(NULL, &call);
+    assert_null(result.error);
+    assert_true(dispatch_as_int(result.output, &number));
+    assert_int_equal(number, 42);
+    assert_string_equal(o->endpoint, url);
+    http_sync(&o->server);
+    dispatch_result_free(&result);
+    dispatch_response_free(&o->response);
+    assert_true(dispatch_endpoint_stop(endpoint, 1000));
+    dispatch_endpoint_destroy(endpoint);
+}
+
 static void test_dispatch_run(void **state)
 {
     struct orchestrator o = {0};
@@ -426,6 +451,7 @@ static void test_dispatch_run(void **state)
     http_sync(&o.server);
     dispatch_result_free(&result);
     dispatch_response_free(&o.response);
+    call_outside(&o);
     result = dispatch_run(dispatch_to("no-function", dispatch_null()));
     assert_string_equal(result.error->type, "Client");
     dispatch_result_free(&result);
