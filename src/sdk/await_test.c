@@ -212,7 +212,7 @@ static void test_handlers_at_the_end(void **state)
 /* --- tracebacks --------------------------------------------------------------------------------
  */
 
-static int failing_line, passing_line, joining_line, errno_line;
+static int failing_line, passing_line, joining_line, awaiting_line, errno_line;
 
 static struct dispatch_result line_fails(struct dispatch_ctx *ctx, struct dispatch_value input)
 {
@@ -238,6 +238,14 @@ static struct dispatch_result line_joins(struct dispatch_ctx *ctx, struct dispat
     joining_line = __LINE__ + 1;
     error = dispatch_all(ctx, tasks, 2, r);
     return error ? r[1] : r[0];
+}
+
+static struct dispatch_result line_awaits(struct dispatch_ctx *ctx, struct dispatch_value input)
+{
+    struct dispatch_task *task = dispatch_spawn(ctx, line_fails, input);
+
+    awaiting_line = __LINE__ + 1;
+    return dispatch_await(ctx, task);
 }
 
 static struct dispatch_result line_errno(struct dispatch_ctx *ctx, struct dispatch_value input)
@@ -267,6 +275,7 @@ static void test_traceback(void **state)
         struct world w = world_in(i);
 
         world_call(&w, "line_joins", dispatch_null()); /* the lines are known after it */
+        world_call(&w, "line_awaits", dispatch_null());
         world_call(&w, "line_errno", dispatch_null());
         world_end(&w);
         snprintf(expected, sizeof expected,
@@ -275,6 +284,11 @@ static void test_traceback(void **state)
                  "at line_joins (await_test.c:%d), awaiting line_passes\n",
                  failing_line, passing_line, joining_line);
         traced(i, "line_joins", expected);
+        snprintf(expected, sizeof expected,
+                 "at line_fails (await_test.c:%d)\n"
+                 "at line_awaits (await_test.c:%d), awaiting line_fails\n",
+                 failing_line, awaiting_line);
+        traced(i, "line_awaits", expected);
         snprintf(expected, sizeof expected, "at line_errno (await_test.c:%d)\n", errno_line);
         traced(i, "line_errno", expected);
     }
@@ -283,7 +297,7 @@ static void test_traceback(void **state)
 /* --- polls -------------------------------------------------------------------------------------
  */
 
-enum wait_for { ALL, ANY, RACE, ONE, WITH_TIMER, WITH_LOCAL, TIMER, LIMITED, LIMITS_OFF };
+enum wait_for { ALL, ANY, RACE, ONE, TWICE, WITH_TIMER, WITH_LOCAL, TIMER, LIMITED, LIMITS_OFF };
 
 static struct dispatch_result passes_on(struct dispatch_ctx *ctx, struct dispatch_value input)
 {
@@ -303,6 +317,10 @@ static struct dispatch_result waits(struct dispatch_ctx *ctx, struct dispatch_va
         dispatch_poll_limits(ctx, 2, 3, 4500);
     if (what == LIMITS_OFF)
         dispatch_poll_limits(ctx, 0, 0, 0);
+    if (what == TWICE) {
+        tasks[2] = tasks[1];
+        count = 3;
+    }
     if (what == WITH_TIMER)
         tasks[count++] = dispatch_timer(ctx, 60000);
     if (what == WITH_LOCAL)
@@ -334,6 +352,7 @@ static const struct poll_case {
     {ANY, false, 1, 1000, false, 0, 1},
     {RACE, false, 1, 1000, false, 0, 1},
     {ONE, false, 1, 1000, false, 0, 5},
+    {TWICE, false, 2, 1000, true, 0, 1},
     /* Results alone do not end it: it is woken by the last of them, and by the timer. */
     {WITH_TIMER, false, 5, 1000, true, 60000, 2},
     {WITH_LOCAL, false, 1, 1000, false, 0, 6},
@@ -432,6 +451,115 @@ static void test_no_winner(void **state)
         assert_non_null(one.error);
         assert_string_equal(one.error->type, "AnyException");
         assert_int_equal(one.error->status, DISPATCH_NOT_FOUND); /* as each of them */
+        world_end(&w);
+    }
+}
+
+/* --- losers ------------------------------------------------------------------------------------
+ */
+
+static struct dispatch_task *shared[2]; /* tasks that others than their makers wait for */
+
+static struct dispatch_result naps(struct dispatch_ctx *ctx, struct dispatch_value input)
+{
+    dispatch_sleep(ctx, int_of(input));
+    return dispatch_ok(input);
+}
+
+static struct dispatch_result awaits_shared(struct dispatch_ctx *ctx, struct dispatch_value input)
+{
+    return dispatch_await(ctx, shared[int_of(input)]);
+}
+
+/* Begins two calls and a local coroutine, and waits. */
+static struct dispatch_result begins(struct dispatch_ctx *ctx, struct dispatch_value input)
+{
+    shared[0] = dispatch_start(ctx, "naps", dispatch_int(10000));
+    dispatch_start(ctx, "naps", dispatch_int(1000000));
+    dispatch_spawn(ctx, waits_long, input);
+    dispatch_sleep(ctx, 1000000);
+    return dispatch_ok(input);
+}
+
+enum losing { BEFORE_POLL, AFTER_POLL, SHARED, SETTLED };
+
+static struct dispatch_result loses(struct dispatch_ctx *ctx, struct dispatch_value input)
+{
+    enum losing how = (enum losing)int_of(input);
+    struct dispatch_task *tasks[3], *other;
+    struct dispatch_result r;
+
+    if (how == SETTLED) {
+        tasks[1] = dispatch_spawn(ctx, waits_long, input);
+        shared[0] = dispatch_spawn(ctx, naps, dispatch_int(10000));
+    } else {
+        tasks[1] = dispatch_spawn(ctx, begins, input);
+    }
+    if (how == SHARED)
+        tasks[1] = shared[0] = dispatch_start(ctx, "naps", dispatch_int(10000));
+    other = dispatch_spawn(ctx, awaits_shared, dispatch_int(0));
+    if (how == AFTER_POLL)
+        dispatch_sleep(ctx, 1000);
+    tasks[0] = dispatch_timer(ctx, 0);
+    if (how == SETTLED)
+        dispatch_await(ctx, tasks[0]);
+    tasks[2] = dispatch_start(ctx, "naps", dispatch_int(1000000));
+    dispatch_race(ctx, tasks, 3, NULL);
+    note("!");
+    r = dispatch_await(ctx, other);
+    for (int i = 0; i < 3 && !r.error; i++) /* more polls: nothing is cancelled twice */
+        dispatch_call(ctx, "echoes", input);
+    return r;
+}
+
+/* Losers take along what they began, but for what somebody else waits for; a call that has left is
+ * cancelled, once, and one that has not does not leave. */
+static void test_losers(void **state)
+{
+    static const struct {
+        const char *trail;
+        size_t calls, cancels; /* but the last three, and the function itself */
+    } expected[] = {
+        [BEFORE_POLL] = {"zyx!", 1, 0},
+        [AFTER_POLL] = {"zyx!", 2, 1},
+        [SHARED] = {"!zyx", 2, 0}, /* the coroutine that begins goes on until all is over */
+        [SETTLED] = {"zyx!", 0, 0},
+    };
+
+    (void)state;
+    for (int how = BEFORE_POLL; how <= SETTLED; how++) {
+        struct world w = world_in(KEPT);
+        struct dispatch_result r;
+
+        trail[0] = '\0';
+        r = world_call(&w, "loses", dispatch_int(how));
+        assert_null(r.error);
+        assert_int_equal(int_of(r.output), 10000);
+        assert_string_equal(trail, expected[how].trail);
+        assert_int_equal(w.count, 1 + expected[how].calls + 3);
+        assert_int_equal(w.cancels, expected[how].cancels);
+        world_end(&w);
+    }
+}
+
+static struct dispatch_result deadlocks(struct dispatch_ctx *ctx, struct dispatch_value input)
+{
+    dispatch_call(ctx, "echoes", input);
+    shared[0] = dispatch_spawn(ctx, awaits_shared, dispatch_int(1));
+    shared[1] = dispatch_spawn(ctx, awaits_shared, dispatch_int(0));
+    return dispatch_await(ctx, shared[0]);
+}
+
+static void test_deadlock(void **state)
+{
+    (void)state;
+    for (int i = 0; i < WORLDS; i++) {
+        struct world w = world_in(i);
+        struct dispatch_result r = world_call(&w, "deadlocks", dispatch_null());
+
+        assert_non_null(r.error);
+        assert_string_equal(r.error->type, "Deadlock");
+        assert_int_equal(r.status, DISPATCH_PERMANENT_ERROR);
         world_end(&w);
     }
 }
@@ -572,7 +700,8 @@ static int setup(void **state)
         {"line_joins", line_joins}, {"line_errno", line_errno},
         {"waits", waits},           {"thousand", thousand},
         {"all_fail", all_fail},     {"alarms", alarms},
-        {"keeps", keeps},
+        {"keeps", keeps},           {"line_awaits", line_awaits}, {"naps", naps},
+        {"loses", loses},           {"deadlocks", deadlocks},
     };
     struct dispatch_registry_options options = {.name = "await", .endpoint = "http://localhost"};
 
@@ -602,6 +731,8 @@ int main(void)
         cmocka_unit_test(test_polls),
         cmocka_unit_test(test_thousand),
         cmocka_unit_test(test_no_winner),
+        cmocka_unit_test(test_losers),
+        cmocka_unit_test(test_deadlock),
         cmocka_unit_test(test_due_together),
         cmocka_unit_test(test_states),
     };

@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/blob.h"
+#include "sdk/journal.h"
 #include "sdk/suspended.h"
 
 enum { LARGE = 100000 };
@@ -125,6 +127,104 @@ static void test_bytes(void **state)
     assert_int_equal(dropped, 5);
 }
 
+/* --- which of them goes on ---------------------------------------------------------------------
+ */
+
+struct resumption {
+    struct sdk_coroutines *coroutines;
+    const char *function;
+    uint32_t generation;
+    bool other_journal;
+};
+
+/* A run of call 0, its stack's first if `state` is NULL; the state that it is left with. */
+static void run_once(const struct resumption *r, struct blob **state)
+{
+    struct dispatch_run_request request = {.function = r->function,
+                                           .dispatch_id = "call-0",
+                                           .input = dispatch_int(r->other_journal ? 8 : 7),
+                                           .resume = *state != NULL,
+                                           .now_ns = 1700000000000000000,
+                                           .generation = r->generation};
+    struct dispatch_response response;
+    struct sdk_answer answer;
+    struct dispatch_ctx *ctx;
+    const void *journal;
+    void *bytes;
+    size_t size;
+
+    if (*state)
+        request.state =
+            dispatch_message("x/" JOURNAL_TYPE, blob_slice(*state).data, blob_slice(*state).len);
+    assert_int_equal(dispatch_run_request_pack(&request, &bytes, &size, NULL), 0);
+    assert_int_equal(sdk_ctx_unpack(slice(bytes, size), (size_t)64 << 20, &ctx, NULL), 0);
+    dispatch_bytes_free(bytes);
+    assert_int_equal(sdk_coroutines_run(r->coroutines, waits, ctx, 1, &answer, NULL), 0);
+    assert_int_equal(dispatch_response_unpack(answer.bytes, answer.size, &response, NULL), 0);
+    assert_non_null(response.poll);
+    if (!*state) {
+        journal = dispatch_as_message(response.poll->state, NULL, &size);
+        assert_non_null(journal);
+        *state = blob_copy(slice(journal, size));
+    }
+    dispatch_response_free(&response);
+    sdk_answer_free(&answer);
+}
+
+static void *resume_on_thread(void *arg)
+{
+    struct blob **state = ((void **)arg)[1];
+
+    run_once(((void **)arg)[0], state);
+    return NULL;
+}
+
+/* A stack goes on for the same call, function, generation and journal, on its thread; else it is
+ * dropped before the replay. */
+static void test_goes_on(void **state)
+{
+    static const struct {
+        struct resumption resumption;
+        bool on_thread;
+        int dropped;
+    } cases[] = {
+        {{NULL, "waits", 3, false}, false, 0},      {{NULL, "waits", 3, false}, true, 1},
+        {{NULL, "waits", 4, false}, false, 1},      {{NULL, "waits_too", 3, false}, false, 1},
+        {{NULL, "waits", 3, true}, false, 1},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct resumption first = {NULL, "waits", 3, false}, then = cases[i].resumption;
+        struct blob *journal = NULL, *other = NULL;
+        struct sdk_coroutines *elsewhere;
+        void *args[] = {&then, &journal};
+        pthread_t thread;
+
+        create((struct sdk_coroutines_options){0}, &elsewhere);
+        create((struct sdk_coroutines_options){0}, &first.coroutines);
+        run_once(&first, &journal);
+        then.coroutines = elsewhere;
+        if (then.other_journal) {
+            run_once(&then, &other);
+            blob_unref(journal);
+            journal = other;
+        }
+        then.coroutines = first.coroutines;
+        if (cases[i].on_thread) {
+            assert_int_equal(pthread_create(&thread, NULL, resume_on_thread, args), 0);
+            pthread_join(thread, NULL);
+        } else {
+            run_once(&then, &journal);
+        }
+        assert_int_equal(dropped, cases[i].dropped);
+        assert_int_equal(kept(first.coroutines), 1);
+        sdk_coroutines_destroy(first.coroutines);
+        sdk_coroutines_destroy(elsewhere);
+        blob_unref(journal);
+    }
+}
+
 /* Uses more of its stack than the default has. */
 static struct dispatch_result deep(struct dispatch_ctx *ctx, struct dispatch_value input)
 {
@@ -151,6 +251,7 @@ int main(void)
         cmocka_unit_test(test_count),
         cmocka_unit_test(test_none),
         cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_goes_on),
         cmocka_unit_test(test_stack_size),
     };
 

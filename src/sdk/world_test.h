@@ -31,6 +31,7 @@ struct world_call {
     struct world_call *parent;
     uint64_t correlation;
     uint32_t generation, parent_generation, resumes, failures;
+    uint32_t pieces; /* appended to the state since it came whole: an orchestrator keeps 255 */
     enum world_state at;
     bool resumed, cancelled, wake_on_error, any_error, refused;
     int64_t due;
@@ -294,6 +295,7 @@ static void world_poll(struct world *w, struct world_call *c, const wire_poll *p
         buf_init(&joined, (size_t)64 << 20);
         any = world_unpack(&google__protobuf__any__descriptor, c->state, &arena);
         assert_int_equal(any->value.len, poll->append_position);
+        assert_true(++c->pieces <= 255);
         buf_append(&joined, any->value.data, any->value.len);
         buf_append(&joined, poll->append.data, poll->append.len);
         any->value.data = joined.data;
@@ -303,6 +305,7 @@ static void world_poll(struct world *w, struct world_call *c, const wire_poll *p
         buf_free(&joined);
         arena_reset(&arena);
     } else {
+        c->pieces = 0;
         blob_unref(c->state);
         c->state = wire_pack_blob(poll->typed_coroutine_state);
     }
