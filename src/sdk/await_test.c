@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// long: each awaiting function stands beside the test that runs it
 /*
  * What awaiting functions promise in detail, each promise asserted to the letter: in which order
  * the handlers of a stack run, however it ends; the lines of a traceback; what a call waits with,
@@ -12,6 +13,10 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "sdk/world_test.h"
 
@@ -207,6 +212,114 @@ static void test_handlers_at_the_end(void **state)
     assert_string_equal(trail, "");
     world_end(&w);
     assert_string_equal(trail, "zyxcba");
+}
+
+/* --- awaits that cannot be ---------------------------------------------------------------------
+ */
+
+static struct dispatch_ctx *handlers_ctx;
+
+static void awaits(void *arg)
+{
+    struct dispatch_result r = dispatch_call(handlers_ctx, "echoes", dispatch_null());
+
+    note(r.error && strcmp(r.error->type, "Misuse") == 0 ? "m" : "?");
+    handler(arg);
+}
+
+static struct dispatch_result awaits_in_handler(struct dispatch_ctx *ctx,
+                                                struct dispatch_value input)
+{
+    handlers_ctx = ctx;
+    dispatch_defer(ctx, awaits, dispatch_printf(ctx, "h"));
+    if (int_of(input) > 0)
+        dispatch_sleep(ctx, 1000000);
+    return dispatch_ok(input);
+}
+
+static struct dispatch_result checkpoints(struct dispatch_ctx *ctx, struct dispatch_value input)
+{
+    (void)input;
+    return dispatch_checkpoint(ctx);
+}
+
+/* With handlers that await: of a stack that returns, and of one that is dropped. */
+static struct dispatch_result misuses(struct dispatch_ctx *ctx, struct dispatch_value input)
+{
+    struct dispatch_task *dropped;
+
+    dispatch_await(ctx, dispatch_spawn(ctx, awaits_in_handler, dispatch_int(0)));
+    note("!");
+    dropped = dispatch_spawn(ctx, awaits_in_handler, dispatch_int(1));
+    dispatch_await(ctx, dispatch_timer(ctx, 0));
+    dispatch_forget(ctx, dropped);
+    (void)input;
+    return dispatch_await(ctx, dispatch_spawn(ctx, checkpoints, dispatch_null()));
+}
+
+static void test_misuse(void **state)
+{
+    struct world w = world_in(KEPT);
+    struct dispatch_result r;
+
+    (void)state;
+    trail[0] = '\0';
+    r = world_call(&w, "misuses", dispatch_null());
+    assert_string_equal(trail, "mh!mh");
+    assert_non_null(r.error);
+    assert_string_equal(r.error->type, "Misuse");
+    assert_non_null(strstr(r.error->message, "dispatch_checkpoint"));
+    assert_int_equal(w.count, 1);
+    world_end(&w);
+}
+
+static volatile int bottom = 1 << 30;
+
+static int overflow(int depth)
+{
+    volatile char here[512];
+
+    here[0] = (char)depth;
+    return depth < bottom ? overflow(depth + 1) + here[0] : 0;
+}
+
+static struct dispatch_result digs(struct dispatch_ctx *ctx, struct dispatch_value input)
+{
+    (void)ctx, (void)input;
+    return dispatch_ok(dispatch_int(overflow(0)));
+}
+
+/* An application, from the public header, whose function runs off its stack. */
+static void test_overflow(void **state)
+{
+    char text[512] = "";
+    size_t size = 0;
+    int fds[2], status;
+    ssize_t got;
+    pid_t pid;
+
+    (void)state;
+    assert_int_equal(pipe(fds), 0);
+    pid = fork();
+    if (pid == 0) {
+        struct world w = {.registry = registry};
+
+        signal(SIGSEGV, SIG_DFL); /* not cmocka's, not a sanitizer's */
+        signal(SIGBUS, SIG_DFL);
+        dup2(fds[1], STDERR_FILENO);
+        if (dispatch_report_overflows(NULL))
+            _exit(4);
+        world_start(&w, 1);
+        world_call(&w, "digs", dispatch_null());
+        _exit(3);
+    }
+    close(fds[1]);
+    while (size < sizeof text - 1 && (got = read(fds[0], text + size, sizeof text - 1 - size)) > 0)
+        size += (size_t)got;
+    close(fds[0]);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+    assert_non_null(strstr(text, "dispatch: stack overflow in function 'digs': it used all"));
 }
 
 /* --- tracebacks --------------------------------------------------------------------------------
@@ -564,6 +677,41 @@ static void test_deadlock(void **state)
     }
 }
 
+/* --- another number of tasks -------------------------------------------------------------------
+ */
+
+static size_t awaited; /* of two tasks: changed code */
+
+static struct dispatch_result counts(struct dispatch_ctx *ctx, struct dispatch_value input)
+{
+    struct dispatch_task *tasks[] = {dispatch_start(ctx, "naps", dispatch_int(1000)),
+                                     dispatch_start(ctx, "echoes", input)};
+
+    dispatch_all(ctx, tasks, awaited, NULL);
+    return dispatch_ok(input);
+}
+
+static void test_other_number(void **state)
+{
+    struct world w = world_in(FRESH);
+    struct world_call *c = begin(&w, "counts", 5);
+
+    (void)state;
+    awaited = 2;
+    assert_true(world_step(&w));
+    awaited = 1;
+    while (!*w.last_error)
+        assert_true(world_step(&w));
+    assert_string_equal(
+        w.last_error, "Diverged: await 3 of 'counts': the journal has all of 2, the code made all "
+                      "of 1; the call waits for the code that wrote the journal");
+    awaited = 2;
+    while (world_step(&w))
+        ;
+    assert_int_equal(c->at, WORLD_DONE);
+    world_end(&w);
+}
+
 /* --- timers ------------------------------------------------------------------------------------
  */
 
@@ -694,14 +842,26 @@ static int setup(void **state)
         const char *name;
         dispatch_function *function;
     } functions[] = {
-        {"echoes", echoes},         {"breaks", breaks},
-        {"picky", picky},           {"ends", ends},
-        {"line_fails", line_fails}, {"line_passes", line_passes},
-        {"line_joins", line_joins}, {"line_errno", line_errno},
-        {"waits", waits},           {"thousand", thousand},
-        {"all_fail", all_fail},     {"alarms", alarms},
-        {"keeps", keeps},           {"line_awaits", line_awaits}, {"naps", naps},
-        {"loses", loses},           {"deadlocks", deadlocks},
+        {"echoes", echoes},
+        {"breaks", breaks},
+        {"picky", picky},
+        {"ends", ends},
+        {"line_fails", line_fails},
+        {"line_passes", line_passes},
+        {"line_joins", line_joins},
+        {"line_errno", line_errno},
+        {"waits", waits},
+        {"thousand", thousand},
+        {"all_fail", all_fail},
+        {"alarms", alarms},
+        {"keeps", keeps},
+        {"line_awaits", line_awaits},
+        {"naps", naps},
+        {"counts", counts},
+        {"misuses", misuses},
+        {"digs", digs},
+        {"loses", loses},
+        {"deadlocks", deadlocks},
     };
     struct dispatch_registry_options options = {.name = "await", .endpoint = "http://localhost"};
 
@@ -727,12 +887,15 @@ int main(void)
         cmocka_unit_test(test_handlers),
         cmocka_unit_test(test_handlers_of_dropped),
         cmocka_unit_test(test_handlers_at_the_end),
+        cmocka_unit_test(test_misuse),
+        cmocka_unit_test(test_overflow),
         cmocka_unit_test(test_traceback),
         cmocka_unit_test(test_polls),
         cmocka_unit_test(test_thousand),
         cmocka_unit_test(test_no_winner),
         cmocka_unit_test(test_losers),
         cmocka_unit_test(test_deadlock),
+        cmocka_unit_test(test_other_number),
         cmocka_unit_test(test_due_together),
         cmocka_unit_test(test_states),
     };

@@ -957,7 +957,6 @@ static struct dispatch_result tree(struct dispatch_ctx *ctx, struct dispatch_val
     return dispatch_ok(dispatch_int((int64_t)(hash >> 1)));
 }
 
-
 static void test_random_schedules(void **state)
 {
     (void)state;

@@ -192,6 +192,30 @@ static struct dispatch_output primitive(struct dispatch_ctx *ctx,
                                            : dispatch_output_poll(ctx, &poll);
 }
 
+static int times; /* that one of the two below was entered */
+
+/* Starts over, once: a call of another generation. */
+static struct dispatch_result starts_over(struct dispatch_ctx *ctx, struct dispatch_value input)
+{
+    const char *text = dispatch_two(ctx, "");
+
+    if (times++ == 0)
+        return dispatch_fail(ctx, DISPATCH_INCOMPATIBLE_STATE, "Again", "from the top");
+    (void)input;
+    return dispatch_ok(dispatch_string(text));
+}
+
+/* Dispatches something else in each replay. */
+static struct dispatch_result drifts(struct dispatch_ctx *ctx, struct dispatch_value input)
+{
+    struct dispatch_call call = dispatch_to("one", dispatch_int(times++));
+
+    call.endpoint = "http://localhost:1";
+    dispatch_client_dispatch(client, &call, 1, NULL, NULL);
+    dispatch_sleep(ctx, 1000);
+    return dispatch_ok(input);
+}
+
 /* --- the tests ---------------------------------------------------------------------------------
  */
 
@@ -260,6 +284,38 @@ static void test_primitives(void **state)
     assert_string_equal(api.keys[3], "call-0/0/1/1");
 }
 
+static void test_generations(void **state)
+{
+    struct world w = {.endpoints = 1, .registry = registry};
+
+    (void)state;
+    http_sync(&api.server);
+    api.keys_count = api.requests = 0;
+    times = 0;
+    world_start(&w, 1);
+    assert_null(world_call(&w, "starts_over", dispatch_null()).error);
+    world_end(&w);
+    http_sync(&api.server);
+    assert_int_equal(api.keys_count, 2);
+    assert_memory_equal(api.keys[0], "call-0/0/", 9);
+    assert_memory_equal(api.keys[1], "call-0/1/", 9);
+}
+
+static void test_drift(void **state)
+{
+    struct world w = {.endpoints = 1, .registry = registry, .retries = 2};
+
+    (void)state;
+    times = 0;
+    setenv("DISPATCH_REPLAY", "always", 1);
+    world_start(&w, 1);
+    assert_non_null(world_call(&w, "drifts", dispatch_null()).error);
+    assert_string_equal(w.last_error, "Diverged: await 1 of 'drifts': a dispatch has another input "
+                                      "than when it was first made");
+    world_end(&w);
+    unsetenv("DISPATCH_REPLAY");
+}
+
 /* Where nobody tells generations, and outside of functions, each Dispatch is a new one. */
 static void test_random_keys(void **state)
 {
@@ -286,6 +342,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_coroutines),  cmocka_unit_test(test_failures),
         cmocka_unit_test(test_checkpoints), cmocka_unit_test(test_primitives),
+        cmocka_unit_test(test_generations), cmocka_unit_test(test_drift),
         cmocka_unit_test(test_random_keys),
     };
     int failures;
@@ -302,6 +359,8 @@ int main(void)
         dispatch_register(registry, "dispatcher", dispatcher, NULL) ||
         dispatch_register(registry, "refused", refused, NULL) ||
         dispatch_register(registry, "rounds", rounds, NULL) ||
+        dispatch_register(registry, "starts_over", starts_over, NULL) ||
+        dispatch_register(registry, "drifts", drifts, NULL) ||
         dispatch_register_primitive(registry, "primitive", primitive, NULL))
         return 1;
     failures = cmocka_run_group_tests(tests, NULL, NULL);

@@ -188,8 +188,8 @@ static void test_goes_on(void **state)
         bool on_thread;
         int dropped;
     } cases[] = {
-        {{NULL, "waits", 3, false}, false, 0},      {{NULL, "waits", 3, false}, true, 1},
-        {{NULL, "waits", 4, false}, false, 1},      {{NULL, "waits_too", 3, false}, false, 1},
+        {{NULL, "waits", 3, false}, false, 0}, {{NULL, "waits", 3, false}, true, 1},
+        {{NULL, "waits", 4, false}, false, 1}, {{NULL, "waits_too", 3, false}, false, 1},
         {{NULL, "waits", 3, true}, false, 1},
     };
 
@@ -248,10 +248,8 @@ static void test_stack_size(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_count),
-        cmocka_unit_test(test_none),
-        cmocka_unit_test(test_bytes),
-        cmocka_unit_test(test_goes_on),
+        cmocka_unit_test(test_count),      cmocka_unit_test(test_none),
+        cmocka_unit_test(test_bytes),      cmocka_unit_test(test_goes_on),
         cmocka_unit_test(test_stack_size),
     };
 
