@@ -10,9 +10,13 @@
  *
  * And the application becomes its next version, under calls that wait.
  *
+ * Where not all points are taken, SEED in the environment says which; else it is drawn, and
+ * printed.
+ *
  * usage: coroutines_test DISPATCH APP NEXT_APP EXAMPLE|changed; NEXT_APP is a newer version of APP
  */
 #include <fcntl.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -33,6 +37,7 @@
 #include <dispatch_sdk.h>
 
 #include "../harness.h"
+#include "base/rand.h"
 #include "gate.h"
 
 enum { PROCESSES = 2, RUNS_MAX = 1000, LINES_MAX = 1000, TEXT_MAX = 4096, WAIT_MS = 120000 };
@@ -42,13 +47,13 @@ struct manner {
     const char *name;
     const char *variable, *value; /* of their environment; NULL: none */
     int processes;
-    int first, stride; /* points at which they are killed: not all, where there are many */
+    int stride; /* of the points at which they are killed: not all, where there are many */
 };
 static const struct manner manners[] = {
-    {"stacks kept", NULL, NULL, 1, 1, 1},
-    {"no stacks kept", "MAX_SUSPENDED", "-1", 1, 1, 7},
-    {"every resume replayed", "DISPATCH_REPLAY", "always", 1, 2, 7},
-    {"two processes in turns", NULL, NULL, 2, 1, 5},
+    {"stacks kept", NULL, NULL, 1, 1},
+    {"no stacks kept", "MAX_SUSPENDED", "-1", 1, 7},
+    {"every resume replayed", "DISPATCH_REPLAY", "always", 1, 7},
+    {"two processes in turns", NULL, NULL, 2, 5},
 };
 
 /* What is executed. */
@@ -92,7 +97,8 @@ struct stage {
     const char *app;
     struct process processes[PROCESSES];
     int turn, deaths, served[PROCESSES], serial;
-    bool kills_server; /* at each run */
+    bool kills_server; /* at each run, or in strides */
+    size_t first;      /* the run, counted from 0, that it is killed at first */
     bool server_dies;  /* once what was passed on has been sent */
     FILE *effects;
     struct seen runs[RUNS_MAX];
@@ -105,6 +111,7 @@ struct stage {
     bool (*until)(const struct stage *s); /* stops the loop */
 };
 
+static uint64_t seed; /* SEED in the environment, or drawn */
 static const char *binary, *app_path, *next_app_path;
 static const struct example *chosen;
 
@@ -207,7 +214,7 @@ static uint16_t on_request(void *arg, struct gate_run *run)
     assert_true(s->run_count < RUNS_MAX);
     s->runs[s->run_count++] = (struct seen){.run = *run, .first = s->line_count};
     if (s->kills_server && times_before(s) == 0 &&
-        (s->run_count - 1) % (size_t)s->manner->stride == 0) {
+        (s->run_count - 1) % (size_t)s->manner->stride == s->first) {
         s->runs[s->run_count - 1].cut = true;
         kill_server(s);
         harness_start(&s->h);
@@ -531,6 +538,14 @@ static void perform_undisturbed(struct stage *s, char effects[TEXT_MAX])
         assert_true(s->served[i] > 0);
 }
 
+/* Which of so many points comes first, where not all do: over time each has its turn. */
+static size_t first_of(const struct manner *manner, size_t points)
+{
+    size_t stride = (size_t)manner->stride;
+
+    return seed % (stride < points ? stride : points);
+}
+
 static void die_at_every_point(const struct manner *manner)
 {
     struct stage *s = open_stage(manner);
@@ -540,7 +555,10 @@ static void die_at_every_point(const struct manner *manner)
 
     perform_undisturbed(s, effects);
     for (int victim = 0; victim < manner->processes; victim++) {
-        int point = manner->first + victim;
+        /* Each of several processes comes by its part of them. */
+        size_t points = (size_t)(manner->processes == 1 ? chosen->points
+                                                        : chosen->points / (2 * manner->processes));
+        int point = 1 + (int)first_of(manner, points);
 
         do {
             for (int i = 0; i < manner->processes; i++)
@@ -582,6 +600,7 @@ static void test_server_killed(void **state)
 
         perform_undisturbed(s, effects);
         s->kills_server = true;
+        s->first = first_of(&manners[i], s->run_count);
         perform(s, &x);
         repeated = check(s, &x, effects);
         print_message("%s, %s: the same though the server was killed %d times; %d effects happened "
@@ -690,6 +709,11 @@ int main(int argc, char **argv)
     binary = argv[1];
     app_path = argv[2];
     next_app_path = argv[3];
+    if (getenv("SEED"))
+        seed = strtoull(getenv("SEED"), NULL, 10);
+    else
+        rand_system(&seed, sizeof seed);
+    print_message("SEED=%" PRIu64 "\n", seed);
     for (size_t i = 0; i < sizeof examples / sizeof examples[0]; i++)
         if (strcmp(examples[i].name, argv[4]) == 0)
             chosen = &examples[i];
