@@ -116,26 +116,30 @@ def outcome(command, **options):
 class Ours(Processes):
     """What both ways to run an application have in common: a store, and a count of its syncs."""
 
-    def __init__(self, programs, directory):
+    def __init__(self, programs, directory, kind):
         super().__init__(directory)
-        self.programs = programs
+        self.programs, self.kind = programs, kind
         self.store = f"sqlite:{self.directory / 'store.db'}"
         self.syncs = self.directory / "syncs"
         self.syncs.write_bytes(bytes(8))
         self.counting = dict(os.environ, COUNT_SYNC=str(self.syncs),
                              LD_PRELOAD=str(programs.count_sync))
 
+    def renew(self):
+        """What open() begins with is a new store."""
+        self.store += ".new"
+
 
 class Served(Ours):
-    """A server, and an application that it reaches over `protocol`; `wrap`: what the server is run
-    by, a profiler."""
+    """A server, and an application that it reaches over HTTP of that kind, "http1" or "http2";
+    `wrap`: what the server is run by, a profiler."""
 
-    def __init__(self, programs, directory, protocol="http2", wrap=()):
-        super().__init__(programs, directory)
-        self.protocol, self.wrap = protocol, list(wrap)
+    def __init__(self, programs, directory, kind, wrap=()):
+        super().__init__(programs, directory, kind)
+        self.wrap = list(wrap)
 
     def begin(self):
-        self.application = self.start([self.programs.application, self.protocol],
+        self.application = self.start([self.programs.application, self.kind],
                                       stdout=subprocess.PIPE)
         port = self.application.stdout.readline().strip()
         self.endpoint = f"http://127.0.0.1:{int(port or fail('the application did not start'))}"

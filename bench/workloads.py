@@ -12,7 +12,7 @@ PAYLOAD_BYTES = 32
 @dataclasses.dataclass
 class Case:
     name: str
-    system: str  # "http1", "http2": served, the application reached so; "embedded"
+    system: str  # a key of SYSTEMS
     title: str
     calls: int  # all of a run's, those that coroutines make included
     load: list  # what bench-load and bench-embedded are told
@@ -25,9 +25,12 @@ class Case:
         return system.load([*self.load, "--calls", each])
 
 
-def reached(system):
-    return {"http1": "HTTP/1.1 to the endpoint", "http2": "HTTP/2 to the endpoint",
-            "embedded": "embedded"}[system]
+# What workloads run on: what it is called, and what makes it, of (programs, directory, its key).
+SYSTEMS = {
+    "http1": ("HTTP/1.1 to the endpoint", systems.Served),
+    "http2": ("HTTP/2 to the endpoint", systems.Served),
+    "embedded": ("embedded", systems.Embedded),
+}
 
 
 def make_cases():
@@ -61,9 +64,7 @@ CASES = {case.name: case for case in make_cases()}
 
 
 def open_system(kind, programs, directory):
-    if kind == "embedded":
-        return systems.Embedded(programs, directory)
-    return systems.Served(programs, directory, "http1" if kind == "http1" else "http2")
+    return SYSTEMS[kind][1](programs, directory, kind)
 
 
 # --- W5 and growth --------------------------------------------------------------------------------
@@ -80,7 +81,7 @@ def footprint(kind, programs, directory, idle_s):
     with open_system(kind, programs, directory) as system:
         if kind != "embedded":
             system.close()
-            system.store += ".new"
+            system.renew()
         figures = {"start_ms": system.open(), **systems.watch_idle(system.pid, idle_s)}
         if kind == "embedded":
             figures.update(opened_kib=system.opened_kib, code_kib=code_kib(programs))
