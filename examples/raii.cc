@@ -17,6 +17,7 @@
 #include <atomic>
 #include <cstdio>
 #include <exception>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -25,6 +26,8 @@ namespace
 {
 
 std::atomic<int> made, gone;
+std::mutex lock;
+int asked; /* under the lock */
 
 /* Counts its kind, to show that each one that is made goes. */
 struct Counted {
@@ -55,8 +58,17 @@ std::string spell(dispatch_ctx *ctx, int count)
 
     for (int i = 0; i < count; i++) {
         Counted counted;
-        dispatch_result r = dispatch_call(ctx, "letter", dispatch_int(i));
+        dispatch_result r;
 
+        {
+            std::lock_guard<std::mutex> hold(lock); /* may not live across the await */
+            asked++;
+        }
+        try {
+            r = dispatch_call(ctx, "letter", dispatch_int(i));
+        } catch (...) { /* the unwinding of a stack that is dropped comes by */
+            throw;      /* and has to go on */
+        }
         if (r.error)
             throw std::runtime_error(r.error->message);
         letters.push_back(dispatch_as_string(r.output, nullptr));
