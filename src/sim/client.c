@@ -73,9 +73,9 @@ static void take_result(struct client_call *c, const struct error *error,
 
     c->wait = NULL;
     c->waiting = false;
-    if (!w->process.dead && !w->process.ending && error && is_gone(c, error))
+    if (!w->node->dead && !w->node->ending && error && is_gone(c, error))
         return;
-    if (w->process.dead || w->process.ending || error) {
+    if (w->node->dead || w->node->ending || error) {
         CHECK(w, !error || client_later(w, error), "an acknowledged call is known",
               "a wait for call %" PRIu64 " says %s", c->id, error->message);
         plan_wait(c);
@@ -114,7 +114,7 @@ static void wait_now(struct client_call *c)
     c->waiting = true;
     c->early = !c->record->done;
     memory_scarce(w, true);
-    wait = orchestrator_wait(w->process.o, client_org(c->request->org), slice_str(c->text), limit,
+    wait = orchestrator_wait(w->node->o, client_org(c->request->org), slice_str(c->text), limit,
                              on_result, c);
     memory_scarce(w, false);
     if (wait) /* else it was answered within */
@@ -125,7 +125,7 @@ static void wait_again(struct world *w, void *arg)
 {
     struct client_call *c = arg;
 
-    if (process_serves(w))
+    if (process_draw(w))
         wait_now(c);
     else
         plan_wait(c);
@@ -176,7 +176,7 @@ static void take_id(struct world *w, struct client_call *c, const char *text)
 static void on_refused(struct world *w, const struct sending *s, const struct error *error)
 {
     struct batch_request *q = s->request;
-    bool open = orchestrator_ready(w->process.o) && !w->process.stopping;
+    bool open = orchestrator_ready(w->node->o) && !w->node->stopping;
 
     trace(w, "dispatch refused: %s", code_name(error->code));
     if (error->code == CODE_RESOURCE_EXHAUSTED && strstr(error->message, "finished calls"))
@@ -224,7 +224,7 @@ static void take_response(const struct sending *s, const struct error *error,
     struct batch_request *q = s->request;
     struct world *w = q->world;
 
-    if (w->process.dead || w->process.ending) {
+    if (w->node->dead || w->node->ending) {
         if (q->state != REQUEST_ACKNOWLEDGED)
             q->state = REQUEST_UNKNOWN;
         return;
@@ -258,10 +258,10 @@ static void take_called(const struct sending *s, const struct error *error,
     struct batch_request *q = s->request;
     struct world *w = q->world;
 
-    if (error && q->key && !w->process.dead && !w->process.ending &&
+    if (error && q->key && !w->node->dead && !w->node->ending &&
         removal_explains(w, q->calls[0].record, error))
         return;
-    if (error || w->process.dead || w->process.ending) {
+    if (error || w->node->dead || w->node->ending) {
         take_response(s, error, NULL);
         return;
     }
@@ -410,7 +410,7 @@ static struct batch_request *draw_request(struct world *w, struct client_key *ke
 static void hand_over(struct sending *s, const wire_dispatch_request *message)
 {
     struct batch_request *q = s->request;
-    struct orchestrator *o = q->world->process.o;
+    struct orchestrator *o = q->world->node->o;
     struct slice org = client_org(q->org), key = slice_str(q->key ? q->key->text : "");
 
     if (!q->key)
@@ -512,7 +512,7 @@ static void turn(struct world *w, void *arg)
 
     if (!w->to_dispatch)
         return;
-    if (!process_serves(w))
+    if (!process_draw(w))
         ; /* nobody there */
     else if (n < 50)
         dispatch(w, NULL);

@@ -281,8 +281,8 @@ void delivery_check(struct world *w, const struct orchestrator_run *run, struct 
 
     CHECK(w, r->host != HOST_OUTSIDE, "nobody runs what is completed from outside", "call %" PRIu64,
           r->id);
-    CHECK(w, w->process.epoch == w->epoch, "only who has the lease hands out runs",
-          "call %" PRIu64 " runs in epoch %" PRIu64 "; it is %" PRIu64, r->id, w->process.epoch,
+    CHECK(w, process_leads(w->node), "only who has the lease hands out runs",
+          "call %" PRIu64 " runs in epoch %" PRIu64 "; it is %" PRIu64, r->id, w->node->epoch,
           w->epoch);
     check_turn(w, r, q);
     check_backoff(w, r);

@@ -80,7 +80,8 @@ static void slow_no_more(struct world *w, void *arg)
 {
     (void)arg;
     slow = false;
-    w->process.step_at = w->now;
+    for (unsigned i = 0; i < w->node_count; i++)
+        w->nodes[i].step_at = w->now;
 }
 
 bool disk_is_slow(void)
@@ -180,7 +181,7 @@ static int observer_fence(struct store *store, uint32_t partition, size_t ballas
         CHECK(l->world, *epoch > l->world->epoch, "epochs grow", "%" PRIu64 " after %" PRIu64,
               *epoch, l->world->epoch);
         CHECK(l->world,
-              !l->world->lease_by || l->world->lease_by == store ||
+              !l->world->lease_by || l->world->lease_by == store || l->world->hasty ||
                   l->world->now >= l->world->lease_until,
               "a lease keeps others out", "epoch %" PRIu64 " begins %" PRId64 " ns too soon",
               *epoch, l->world->lease_until - l->world->now);
@@ -290,7 +291,7 @@ static int do_commit(struct store *store, uint32_t partition, uint64_t epoch,
     enum fault how;
     int code;
 
-    if (w->process.dead)
+    if (w->node->dead)
         return refuse(err);
     how = faults_at_commit(w);
     if (how == FAULT_CRASH_BEFORE || how == FAULT_CRASH_ZOMBIE) {
@@ -299,10 +300,10 @@ static int do_commit(struct store *store, uint32_t partition, uint64_t epoch,
             leave_zombie(w, epoch, batch);
         return refuse(err);
     }
-    rival_at_commit(w);
+    nodes_at_commit(w);
     code = store_commit(l->inner, partition, epoch, batch, err);
     if (!code)
-        rival_at_commit(w);
+        nodes_at_commit(w);
     if (code)
         trace(w, "commit fails: %s", w->sqlite ? code_name(code) : err->message);
     if (how == FAULT_CRASH_AFTER) {
@@ -320,15 +321,17 @@ static int do_fence(struct store *store, uint32_t partition, size_t ballast, uin
     bool dies = world_may(w, FAULT_CRASH_FENCE) && world_once_in(w, 15);
     int code;
 
-    if (w->process.dead)
+    if (w->node->dead)
         return refuse(err);
     if (dies && world_once_in(w, 2)) {
         process_die(w, FAULT_CRASH_FENCE);
         return refuse(err);
     }
     code = store_fence(l->inner, partition, ballast, epoch, err);
-    if (!code)
-        w->process.epoch = *epoch;
+    if (!code) {
+        w->node->epoch = *epoch;
+        nodes_fenced(w);
+    }
     if (!dies)
         return code;
     process_die(w, FAULT_CRASH_FENCE);
@@ -340,7 +343,7 @@ static int do_walk(struct store *store, uint32_t partition, const struct store_r
 {
     struct layer *l = layer_of(store);
 
-    if (l->world->process.dead)
+    if (l->world->node->dead)
         return refuse(err);
     return store_walk(l->inner, partition, range, fn, arg, err);
 }
@@ -374,8 +377,8 @@ static int gate_renew(struct store *store, uint32_t partition, uint64_t epoch, i
 {
     struct world *w = layer_of(store)->world;
     bool was = memory_scarce(w, false);
-    int code = w->process.dead ? refuse(err)
-                               : store_renew(layer_of(store)->inner, partition, epoch, ttl_ns, err);
+    int code = w->node->dead ? refuse(err)
+                             : store_renew(layer_of(store)->inner, partition, epoch, ttl_ns, err);
 
     memory_scarce(w, was);
     return code;
@@ -386,8 +389,8 @@ static void gate_close(struct store *store)
     struct layer *l = layer_of(store);
     struct world *w = l->world;
 
-    if (w->lease_ns && w->process.dead && !w->process.stopped) {
-        rival_keep_corpse(w, l->inner);
+    if (w->lease_ns && w->node->dead && !w->node->stopped) {
+        nodes_keep_corpse(w, l->inner);
         free(store);
     } else {
         layer_close(store);
@@ -473,7 +476,7 @@ void disk_destroy(struct world *w)
     char lock[sizeof w->path + 8];
 
     slow = draws = false;
-    rival_free(w);
+    nodes_free(w);
     store_close(w->beside);
     store_close(w->disk);
     if (!w->sqlite)

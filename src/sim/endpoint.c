@@ -222,11 +222,11 @@ static void answer_transport(struct flight *f)
     for (struct sent_poll *p = r->polls; p && f->too_large; p = p->next)
         p->too_large = true;
     note_answer(f);
-    f->world->process.failing = true;
+    f->world->node->failing = true;
     was = memory_scarce(f->world, true);
     orchestrator_run_failed(let_go(f), &failure);
     memory_scarce(f->world, was);
-    f->world->process.failing = false;
+    f->world->node->failing = false;
 }
 
 static void answer_response(struct flight *f)
@@ -238,11 +238,11 @@ static void answer_response(struct flight *f)
     arena_init(&arena, TEMP_MAX);
     flight_respond(f, &arena, &response);
     note_answer(f);
-    f->world->process.failing = f->verdict == VERDICT_FAILS || f->misplaced;
+    f->world->node->failing = f->verdict == VERDICT_FAILS || f->misplaced;
     was = memory_scarce(f->world, true);
     orchestrator_run_answered(let_go(f), &response);
     memory_scarce(f->world, was);
-    f->world->process.failing = false;
+    f->world->node->failing = false;
     arena_reset(&arena);
 }
 
@@ -250,11 +250,12 @@ static void answer(struct world *w, void *arg)
 {
     struct flight *f = arg;
 
-    if (f->run && w->process.o && w->process.paused_until > w->now) {
-        world_at(w, w->process.paused_until, answer, f);
+    w->node = f->node;
+    if (f->run && w->node->o && w->node->paused_until > w->now) {
+        world_at(w, w->node->paused_until, answer, f);
         return;
     }
-    if (!f->run || w->process.dead) {
+    if (!f->run || w->node->dead) {
         world_count(w, FAULT_ANSWER_LATE);
         if (!f->run) {
             list_remove(&f->link);
@@ -362,7 +363,12 @@ static void start(struct world *w, struct orchestrator_run *run)
 {
     struct flight *f;
 
-    if (w->process.dead) { /* its words reach nobody */
+    if (w->node->dead) { /* its words reach nobody */
+        run->invoker_data = NULL;
+        return;
+    }
+    if (w->hasty && !process_leads(w->node)) { /* nor need its runs be right */
+        world_count(w, FAULT_LEASE_STALE);
         run->invoker_data = NULL;
         return;
     }
@@ -370,6 +376,7 @@ static void start(struct world *w, struct orchestrator_run *run)
     f = world_alloc(w, sizeof *f);
     f->world = w;
     f->run = run;
+    f->node = w->node;
     delivery_check(w, run, &f->delivery);
     f->org = f->delivery.record->org;
     f->host = f->delivery.record->host;
@@ -403,6 +410,24 @@ static void invoker_run(struct invoker *invoker, struct orchestrator_run *run)
     memory_scarce(w, was);
 }
 
+/* It counts no more, whatever comes of it. */
+static void disown(struct flight *f)
+{
+    if (!f->given_up)
+        f->delivery.record->in_flight--;
+    f->given_up = true;
+}
+
+void endpoint_fenced(struct world *w)
+{
+    for (struct list *it = w->flights.next; it != &w->flights; it = it->next) {
+        struct flight *f = LIST_ENTRY(it, struct flight, link);
+
+        if (f->run && f->epoch != w->epoch)
+            disown(f);
+    }
+}
+
 static void invoker_cancel(struct invoker *invoker, struct orchestrator_run *run)
 {
     struct flight *f = run->invoker_data;
@@ -412,10 +437,9 @@ static void invoker_cancel(struct invoker *invoker, struct orchestrator_run *run
         orchestrator_run_gone(run);
         return;
     }
-    f->given_up = true;
-    f->delivery.record->in_flight--;
+    disown(f);
     /* A process that goes has no time; any other may hear of it later, too late to count. */
-    if (w->process.dead || w->process.ending || world_once_in(w, 2))
+    if (w->node->dead || w->node->ending || world_once_in(w, 2))
         orchestrator_run_gone(let_go(f));
 }
 

@@ -54,7 +54,7 @@ static void jump(struct world *w)
     w->now = to;
     trace(w, "the clock jumps by %" PRId64 " ms", (to - from) / NS_PER_MS);
     if (world_may(w, FAULT_LATE_WAKE)) /* what was to come meanwhile comes at once */
-        w->stall = (unsigned)rand_below(&w->rand, 20);
+        w->node->stall = (unsigned)rand_below(&w->rand, 20);
 }
 
 static void strike_host(struct world *w, enum fault fault)
@@ -120,19 +120,18 @@ static void weather(struct world *w, void *arg)
     static const enum fault kinds[] = {
         FAULT_CRASH_BETWEEN, FAULT_COMMIT_FAILED, FAULT_COMMIT_LOST, FAULT_COMMIT_LATE,
         FAULT_DISK_FULL,     FAULT_HOST_DOWN,     FAULT_HOST_SLOW,   FAULT_CLOCK_JUMP,
-        FAULT_STOP,          FAULT_POWER,         FAULT_SYNC,        FAULT_LEASE_LOST,
+        FAULT_STOP,          FAULT_POWER,         FAULT_SYNC,
     };
     enum fault fault = kinds[rand_below(&w->rand, sizeof kinds / sizeof *kinds)];
 
     if (w->healed_at != TIME_NEVER)
         return;
     if (world_may(w, fault) && (w->sqlite || (fault != FAULT_POWER && fault != FAULT_SYNC))) {
+        process_draw(w);
         if (fault == FAULT_CRASH_BETWEEN)
             process_die(w, fault);
         else if (fault == FAULT_STOP)
             process_stop(w);
-        else if (fault == FAULT_LEASE_LOST)
-            rival_strike(w);
         else
             strike(w, fault);
     }
@@ -165,11 +164,10 @@ void faults_heal(struct world *w)
     trace(w, "nothing goes wrong from here on");
     w->healed_at = w->now;
     w->to_dispatch = 0;
-    w->stall = 0;
     w->faults.fail_commit_in = w->faults.lose_commit_in = w->faults.late_commit_in = 0;
     w->faults.fail_all = false;
     disk_heal(w);
-    rival_heal(w);
+    nodes_heal(w);
     for (unsigned i = 0; i < HOSTS; i++)
         w->hosts[i] = (struct host){0};
 }

@@ -14,6 +14,7 @@ struct flight {
     struct world *world;
     struct orchestrator_run *run; /* NULL: answered, or given up */
     struct delivery delivery;
+    struct process *node; /* whose run it is */
     unsigned org, host;
     uint64_t epoch;
     int64_t started;

@@ -18,7 +18,7 @@ static void take_look(struct look *l, const struct error *error, const Dispatch_
 {
     struct world *w = l->world;
 
-    if (w->process.dead || w->process.ending)
+    if (w->node->dead || w->node->ending)
         return;
     if (error && !l->foreign && removal_explains(w, l->record, error))
         return;
@@ -60,7 +60,7 @@ void hand_look(struct world *w)
     l->foreign = world_once_in(w, 8);
     org = l->foreign ? (c->request->org + 1) % ORGS : c->request->org;
     memory_scarce(w, true);
-    orchestrator_get(w->process.o, client_org(org), slice_str(c->text), on_looked, l);
+    orchestrator_get(w->node->o, client_org(org), slice_str(c->text), on_looked, l);
     memory_scarce(w, false);
 }
 
@@ -80,7 +80,7 @@ static void take_cancelled(struct look *l, const struct error *error)
 {
     struct world *w = l->world;
 
-    if (w->process.dead || w->process.ending)
+    if (w->node->dead || w->node->ending)
         return;
     if (!error) {
         check_tree_done(w, l->record);
@@ -128,8 +128,7 @@ void hand_cancel(struct world *w)
     trace(w, "client cancels call %" PRIu64, r->id);
     world_count(w, FAULT_CANCEL);
     memory_scarce(w, true);
-    orchestrator_cancel(w->process.o, client_org(c->request->org), slice_str(text), on_cancelled,
-                        l);
+    orchestrator_cancel(w->node->o, client_org(c->request->org), slice_str(text), on_cancelled, l);
     memory_scarce(w, false);
 }
 
@@ -164,7 +163,7 @@ static void on_restarted(void *arg, const struct error *error)
     struct world *w = l->world;
     bool was = memory_scarce(w, false);
 
-    if (!w->process.dead && !w->process.ending) {
+    if (!w->node->dead && !w->node->ending) {
         if (error && error->code == CODE_FAILED_PRECONDITION)
             CHECK(w, l->record->done || l->record->host == HOST_OUTSIDE, "what is told is durable",
                   "call %" PRIu64 " is called done", l->record->id);
@@ -193,7 +192,7 @@ void hand_restart(struct world *w)
     r->restarted = r->run_generation;
     r->not_before = 0;
     memory_scarce(w, true);
-    orchestrator_restart(w->process.o, client_org(r->org), slice_str(text), on_restarted, l);
+    orchestrator_restart(w->node->o, client_org(r->org), slice_str(text), on_restarted, l);
     memory_scarce(w, false);
 }
 
@@ -204,7 +203,7 @@ static void take_retried(struct look *l, const struct error *error,
 {
     struct world *w = l->world;
 
-    if (w->process.dead || w->process.ending)
+    if (w->node->dead || w->node->ending)
         return;
     if (error && removal_explains(w, l->record, error))
         return;
@@ -243,6 +242,6 @@ void hand_retry(struct world *w)
     trace(w, "client retries call %" PRIu64, r->id);
     world_count(w, FAULT_RETRY);
     memory_scarce(w, true);
-    orchestrator_retry(w->process.o, client_org(r->org), slice_str(text), on_retried, l);
+    orchestrator_retry(w->node->o, client_org(r->org), slice_str(text), on_retried, l);
     memory_scarce(w, false);
 }

@@ -151,7 +151,7 @@ static void take_completed(struct completion *c, const struct error *error)
     const struct record *r = c->record ? c->record : ledger_find(w, x->call);
     bool done = r && r->done;
 
-    if (w->process.dead || w->process.ending || (error && client_later(w, error))) {
+    if (w->node->dead || w->node->ending || (error && client_later(w, error))) {
         if (c->again)
             plan(c);
         return;
@@ -182,7 +182,7 @@ static void complete(struct world *w, void *arg)
     struct program p;
     struct arena a;
 
-    if (!process_serves(w)) {
+    if (!process_draw(w)) {
         if (c->again)
             plan(c);
         return;
@@ -209,7 +209,7 @@ static void complete(struct world *w, void *arg)
     trace(w, "completion of call %" PRIu64 ", key %s", c->record ? c->record->id : 0, name);
     w->totals.completions++;
     memory_scarce(w, true);
-    orchestrator_complete(w->process.o, client_org(c->outside->org), &request, on_completed, c);
+    orchestrator_complete(w->node->o, client_org(c->outside->org), &request, on_completed, c);
     memory_scarce(w, false);
     arena_reset(&a);
 }

@@ -13,9 +13,9 @@
 
 static void on_wake(void *arg)
 {
-    struct world *w = arg;
+    struct process *p = arg;
 
-    w->process.woken = true;
+    p->woken = true;
 }
 
 /* "call 17 running -> suspended: poll" */
@@ -33,16 +33,15 @@ static void note_move(struct world *w, const char *line)
 
 static void on_trace(void *arg, const char *line)
 {
-    struct world *w = arg;
-    bool was = memory_scarce(w, false);
+    const struct process *p = arg;
+    struct world *w = p->world;
+    bool was = memory_scarce(w, false), leads = process_leads(p);
 
-    if (!w->process.dead) {
-        trace(w, "%s", line);
-        if (strncmp(line, "call ", 5) == 0)
+    if (!p->dead) {
+        trace(w, "%s%s", leads ? "" : "without the lease: ", line);
+        if (leads && strncmp(line, "call ", 5) == 0)
             note_move(w, line);
-        CHECK(w,
-              w->process.failing || world_may(w, FAULT_NO_MEMORY) ||
-                  !strstr(line, "-> waiting: retry"),
+        CHECK(w, p->failing || world_may(w, FAULT_NO_MEMORY) || !strstr(line, "-> waiting: retry"),
               "only what failed is retried", "%s", line);
     }
     memory_scarce(w, was);
@@ -52,7 +51,7 @@ static void start_again(struct world *w, void *arg);
 
 void process_start(struct world *w)
 {
-    struct process *p = &w->process;
+    struct process *p = w->node;
     struct orchestrator_options options = {
         .clock = &w->clock,
         .invoker = &w->invoker,
@@ -65,20 +64,20 @@ void process_start(struct world *w)
         .payload_max = PAYLOAD_BYTES_MAX,
         .state_max = STATE_BYTES_MAX,
         .wake = on_wake,
-        .wake_arg = w,
+        .wake_arg = p,
         .trace = on_trace,
-        .trace_arg = w,
+        .trace_arg = p,
     };
     struct error err;
     int code;
 
-    *p = (struct process){.serial = p->serial + 1};
+    *p = (struct process){.world = w, .number = p->number, .serial = ++w->serials};
     trace(w, "process %" PRIu64 " starts", p->serial);
     options.engine.seed = rand_u64(&w->rand) | 1;
     options.store = disk_open(w);
     if (!options.store) {
         disk_buried(w); /* it may have been the power that failed */
-        world_at(w, w->now + world_draw_ns(w, 30 * NS_PER_S), start_again, NULL);
+        world_at(w, w->now + world_draw_ns(w, 30 * NS_PER_S), start_again, p);
         return;
     }
     code = orchestrator_create(&p->o, &options, &err);
@@ -87,14 +86,14 @@ void process_start(struct world *w)
 
 static void start_again(struct world *w, void *arg)
 {
-    (void)arg;
+    w->node = arg;
     process_start(w);
 }
 
 /* The dead, or stopped, process goes; the next one comes after a while. */
 static void bury(struct world *w)
 {
-    struct process *p = &w->process;
+    struct process *p = w->node;
 
     p->ending = true;
     orchestrator_destroy(p->o);
@@ -102,22 +101,22 @@ static void bury(struct world *w)
     p->ending = false;
     disk_buried(w);
     ledger_compare(w, false);
-    world_at(w, time_add(w->now, world_draw_ns(w, 60 * NS_PER_S)), start_again, NULL);
+    world_at(w, time_add(w->now, world_draw_ns(w, 60 * NS_PER_S)), start_again, p);
 }
 
 void process_die(struct world *w, enum fault how)
 {
-    if (!w->process.o || w->process.dead)
+    if (!w->node->o || w->node->dead)
         return;
-    trace(w, "process %" PRIu64 " dies: %s", w->process.serial, fault_names[how]);
+    trace(w, "process %" PRIu64 " dies: %s", w->node->serial, fault_names[how]);
     world_count(w, how);
-    w->process.dead = true;
+    w->node->dead = true;
     disk_dies(w);
 }
 
 void process_stop(struct world *w)
 {
-    struct process *p = &w->process;
+    struct process *p = w->node;
 
     if (!p->o || p->dead || p->stopping)
         return;
@@ -129,12 +128,29 @@ void process_stop(struct world *w)
 
 bool process_serves(const struct world *w)
 {
-    return w->process.o && !w->process.dead && w->process.paused_until <= w->now;
+    return w->node->o && !w->node->dead && w->node->paused_until <= w->now;
+}
+
+bool process_leads(const struct process *p)
+{
+    return p->o && p->epoch == p->world->epoch;
+}
+
+/* Mostly the one that serves, as clients stay with whom they found. */
+bool process_draw(struct world *w)
+{
+    if (w->node_count > 1) {
+        w->node = &w->nodes[rand_below(&w->rand, w->node_count)];
+        for (unsigned i = 0; i < w->node_count && !world_once_in(w, 4); i++)
+            if (process_leads(&w->nodes[i]))
+                w->node = &w->nodes[i];
+    }
+    return process_serves(w);
 }
 
 void process_step(struct world *w)
 {
-    struct process *p = &w->process;
+    struct process *p = w->node;
 
     if (p->o && !p->dead && p->paused_until > w->now) {
         p->step_at = p->paused_until;
@@ -153,10 +169,10 @@ void process_step(struct world *w)
     }
     if (p->o && !p->dead && orchestrator_ready(p->o)) {
         orchestrator_check(p->o);
-        CHECK(w, p->epoch == w->epoch, "only who has the lease is open",
+        CHECK(w, p->epoch == w->epoch || w->hasty, "only who has the lease is open",
               "process %" PRIu64 " is, in epoch %" PRIu64 "; it is %" PRIu64, p->serial, p->epoch,
               w->epoch);
-        if (!disk_is_slow()) {
+        if (!disk_is_slow() && process_leads(p)) {
             ledger_check_awake(w);
             turns_at_rest(w);
         }
@@ -169,4 +185,21 @@ void process_step(struct world *w)
         bury(w);
     if (p->o && plant_strikes(w, PLANT_FORGOTTEN_WAKE, 40))
         p->step_at = TIME_NEVER;
+}
+
+void process_step_all(struct world *w)
+{
+    for (unsigned i = 0; i < w->node_count; i++) {
+        w->node = &w->nodes[i];
+        process_step(w);
+    }
+}
+
+void process_init(struct world *w)
+{
+    for (unsigned i = 0; i < w->node_count; i++) {
+        w->node = &w->nodes[i];
+        w->node->number = i;
+        process_start(w);
+    }
 }

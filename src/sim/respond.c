@@ -231,7 +231,7 @@ static void set_state(struct flight *f, struct arena *a, wire_poll *poll)
         set_appended_state(f, a, poll, slice(bytes.data + kept, bytes.len - kept));
     else
         set_whole_state(f, a, poll, buf_slice(&bytes));
-    if (!f->misplaced)
+    if (!f->misplaced && f->epoch == f->world->epoch) /* else it is told to who cannot record it */
         delivery_poll_sent(f->world, f->delivery.record, f->run->request, &f->state, f->action.op,
                            delivery_state_hash(buf_slice(&bytes), p->typed_state));
     buf_free(&bytes);

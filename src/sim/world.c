@@ -62,6 +62,8 @@ const char *const fault_names[FAULT_COUNT] = {
     [FAULT_GARBAGE] = "garbage answer",
     [FAULT_PAUSE] = "pause longer than the lease",
     [FAULT_LEASE_LOST] = "lease lost to another node",
+    [FAULT_LEASE_SHORT] = "lease over too soon",
+    [FAULT_LEASE_STALE] = "run without the lease",
     [FAULT_LEASE_COMMIT] = "lease lost within a commit",
 };
 
@@ -142,16 +144,19 @@ static void world_init(struct world *w, const struct history *h)
     w->cache_max = world_once_in(w, 3) ? 1 + rand_below(&w->rand, 2000) : 0;
     removal_init(w);
     disk_create(w, h->sqlite);
-    rival_init(w);
+    nodes_init(w);
     endpoint_init(w);
     faults_init(w);
     client_init(w);
-    process_start(w);
+    process_init(w);
 }
 
 static void world_free(struct world *w)
 {
-    orchestrator_destroy(w->process.o);
+    for (unsigned i = 0; i < w->node_count; i++) {
+        w->node = &w->nodes[i];
+        orchestrator_destroy(w->node->o);
+    }
     disk_destroy(w);
     heap_free(&w->events);
     map_free(&w->records);
@@ -166,24 +171,27 @@ static int64_t next_moment(struct world *w)
     struct heap_node *n = heap_min(&w->events);
     int64_t at = n ? n->key : TIME_NEVER;
 
-    if (w->process.o && w->process.step_at < at)
-        at = w->process.step_at;
+    for (unsigned i = 0; i < w->node_count; i++)
+        if (w->nodes[i].o && w->nodes[i].step_at < at)
+            at = w->nodes[i].step_at;
     return at;
 }
 
 /* The orchestrator's thread does not get its turn now: more may happen before it does. */
 static bool stalled(struct world *w)
 {
-    if (!w->process.o || w->process.dead)
+    struct process *p = w->node;
+
+    if (!p->o || p->dead)
         return false;
-    if (!w->stall && world_may(w, FAULT_LATE_WAKE) && world_once_in(w, 20)) {
+    if (!p->stall && world_may(w, FAULT_LATE_WAKE) && world_once_in(w, 20)) {
         world_count(w, FAULT_LATE_WAKE);
-        w->stall = (unsigned)rand_below(&w->rand, world_once_in(w, 4) ? 12 : 3) + 1;
+        p->stall = (unsigned)rand_below(&w->rand, world_once_in(w, 4) ? 12 : 3) + 1;
     }
-    if (!w->stall)
+    if (!p->stall)
         return false;
-    w->stall--;
-    w->process.step_at = w->now + world_draw_ns(w, NS_PER_S);
+    p->stall--;
+    p->step_at = w->now + world_draw_ns(w, NS_PER_S);
     return true;
 }
 
@@ -191,6 +199,7 @@ bool world_step(struct world *w)
 {
     int64_t at = next_moment(w);
     struct heap_node *n;
+    bool fired = false;
 
     if (at == TIME_NEVER)
         return false;
@@ -204,18 +213,27 @@ bool world_step(struct world *w)
 
         heap_remove(&w->events, n);
         e->fire(w, e->arg);
-        if (stalled(w))
-            return true;
+        fired = true;
     }
-    process_step(w);
+    for (unsigned i = 0; i < w->node_count; i++) {
+        w->node = &w->nodes[i];
+        if (!fired || !stalled(w))
+            process_step(w);
+    }
     return true;
 }
 
 static bool all_done(const struct world *w)
 {
-    return w->live == 0 && w->untold == 0 && w->to_dispatch == 0 && process_serves(w) &&
-           orchestrator_ready(w->process.o) && orchestrator_idle(w->process.o) &&
-           !w->process.stopping;
+    bool idle = false;
+
+    for (unsigned i = 0; i < w->node_count; i++) {
+        const struct process *p = &w->nodes[i];
+
+        idle |= process_leads(p) && !p->dead && !p->stopping && orchestrator_ready(p->o) &&
+                orchestrator_idle(p->o);
+    }
+    return w->live == 0 && w->untold == 0 && w->to_dispatch == 0 && idle;
 }
 
 static void run_until_rest(struct world *w)
@@ -223,7 +241,7 @@ static void run_until_rest(struct world *w)
     uint64_t limit = w->step + HEAL_STEPS_MAX;
 
     faults_heal(w);
-    process_step(w);
+    process_step_all(w);
     /* Until all is done and nothing is under way any more: answers that nobody needs, commits of
      * the dead. */
     while (!all_done(w) || heap_min(&w->events)) {
@@ -238,13 +256,12 @@ static void run_until_rest(struct world *w)
               w->live, w->untold);
     }
     /* Completions that came too soon for any call are kept a day. */
-    while (outside_any_early(w) && w->process.step_at != TIME_NEVER)
-        world_step(w);
+    while (outside_any_early(w) && world_step(w))
+        ;
     CHECK(w, !outside_any_early(w), "what nobody needs is removed", "a completion is kept");
     removal_at_rest(w);
-    CHECK(w, w->process.o && (w->lease_ns || w->process.step_at == TIME_NEVER),
-          "an idle engine asks for no wake-up",
-          "all is done, and it wants to be woken in %" PRId64 " ns", w->process.step_at - w->now);
+    CHECK(w, w->lease_ns || w->node->step_at == TIME_NEVER, "an idle engine asks for no wake-up",
+          "all is done, and it wants to be woken in %" PRId64 " ns", w->node->step_at - w->now);
     ledger_compare(w, true);
 }
 

@@ -18,7 +18,7 @@
  *   hand.c      who looks at calls, cancels, restarts and retries them
  *   removal.c   what is kept no longer
  *   turns.c     who runs next
- *   rival.c     another node that wants the partition
+ *   nodes.c     several nodes that want the partition
  *   faults.c    what goes wrong, and when
  *   script.c    what functions do;  model.c  what must come of it
  *   trace.c     the history's lines, their hash, and how a failure is reported
@@ -44,6 +44,7 @@
 #define HOSTS             4
 #define HOST_OUTSIDE      HOSTS /* that of calls which are completed from outside */
 #define ORGS              2
+#define NODES_MAX         3
 #define BATCH_CALLS       8
 #define PAYLOAD_BYTES_MAX 4000 /* what may be as large, here */
 #define STATE_BYTES_MAX   8000
@@ -96,8 +97,10 @@ enum fault {
     FAULT_SYNC,             /* a sync fails */
     FAULT_FULL,             /* a request or a poll that finds memory full */
     FAULT_PAUSE,            /* the process has no turn for longer than its lease */
-    FAULT_LEASE_LOST,       /* a rival takes it over */
+    FAULT_LEASE_LOST,       /* another node takes it over */
     FAULT_LEASE_COMMIT,     /* the same, in the middle of a commit */
+    FAULT_LEASE_SHORT,      /* it is over before its holder can know */
+    FAULT_LEASE_STALE,      /* a run of who has lost the partition and does not know yet */
     FAULT_SWAPPED_OUT,      /* a tree leaves memory */
     FAULT_SWAPPED_IN,       /* one comes back */
     FAULT_REMOVED,          /* a call that is done, as its time was over */
@@ -285,7 +288,9 @@ struct host {
     bool silent; /* while down: no answer, instead of a refused connection */
 };
 
-struct process {
+struct process { /* of a node, one after the other */
+    struct world *world;
+    unsigned number;        /* of the node */
     struct orchestrator *o; /* NULL: not running */
     uint64_t serial;
     bool dead;   /* it has crashed; what it still does goes nowhere */
@@ -294,7 +299,9 @@ struct process {
     bool failing; /* it is being told of a run that failed for a passing reason */
     int64_t step_at;
     int64_t paused_until;
+    unsigned stall; /* events to come before the orchestrator has its turn */
     uint64_t epoch; /* of its last fence */
+    bool leads;     /* nobody else has fenced since */
 };
 
 #define TRACE_LINES 100
@@ -305,7 +312,6 @@ struct world {
     int64_t now, born;
     struct rand rand;
     uint64_t seed, step;
-    unsigned stall; /* events to come before the orchestrator has its turn */
     enum plant plant;
     bool verbose;
     struct arena arena;
@@ -313,7 +319,11 @@ struct world {
     struct totals totals;
     int64_t healed_at; /* TIME_NEVER: things may go wrong still */
 
-    struct process process;
+    struct process nodes[NODES_MAX];
+    unsigned node_count;
+    uint64_t serials;     /* of processes */
+    struct process *node; /* who has the word, or is spoken to */
+    bool held_up;         /* within a commit of its; the others go on */
     struct engine_config engine;
     size_t cache_max;
     struct invoker invoker;
@@ -335,11 +345,13 @@ struct world {
     uint64_t kept_bytes, kept_calls, kept_keys; /* that are durable */
     uint64_t gone_bytes;                        /* by the commit that is being looked at */
 
-    int64_t lease_ns; /* 0: there is no other node */
+    int64_t lease_ns;    /* 0: there is one node */
+    bool hasty;          /* the store's clock goes too fast, so that a lease ends too soon: only the
+                            epoch keeps nodes apart */
+    int64_t store_ahead; /* how far that is, once it goes right */
     struct clock store_clock;
     struct store *lease_by; /* the observed handle that renewed last, and until when nobody else */
     int64_t lease_until;    /* may fence */
-    uint64_t rival_epoch;   /* that it took; 0: none */
     struct corpse *corpses;
 
     uint64_t weather;    /* bits of enum fault that may happen in this history */
@@ -408,12 +420,19 @@ bool memory_scarce(struct world *w, bool scarce);
 
 /* --- process.c */
 
+/* All but the first of world.node. */
+void process_init(struct world *w);
 void process_start(struct world *w);
 void process_step(struct world *w);
+void process_step_all(struct world *w);
 /* It dies now: nothing that it does from here on reaches anybody. Buried by process_step. */
 void process_die(struct world *w, enum fault how);
 void process_stop(struct world *w); /* gracefully, to be started again */
 bool process_serves(const struct world *w);
+/* Draws the node that somebody speaks to; false: nobody is there. */
+bool process_draw(struct world *w);
+/* Whether it has the partition, as far as the store knows. */
+bool process_leads(const struct process *p);
 
 /* --- disk.c */
 
@@ -432,16 +451,17 @@ void disk_heal(struct world *w);
 void disk_maybe_slow(struct world *w);
 bool disk_is_slow(void);
 
-/* --- rival.c */
+/* --- nodes.c */
 
-void rival_init(struct world *w);
-void rival_strike(struct world *w);
+void nodes_init(struct world *w);
 /* Perhaps the commit takes longer than the lease lasts. */
-void rival_at_commit(struct world *w);
-void rival_heal(struct world *w);
+void nodes_at_commit(struct world *w);
+/* The one that has the word has fenced. */
+void nodes_fenced(struct world *w);
+void nodes_heal(struct world *w);
 /* The store of a process that has died: closing it would give its lease up. */
-void rival_keep_corpse(struct world *w, struct store *store);
-void rival_free(struct world *w);
+void nodes_keep_corpse(struct world *w, struct store *store);
+void nodes_free(struct world *w);
 
 /* --- removal.c */
 
@@ -495,6 +515,8 @@ unsigned endpoint_host(struct world *w, struct slice url);
 /* Runs of the present incarnation that are not answered, of the organization at the host. */
 unsigned endpoint_in_flight(const struct world *w, unsigned org, unsigned host);
 unsigned endpoints_in_flight(const struct world *w); /* of all at all hosts */
+/* There is a new incarnation: the runs of the one before, whose node may live, count no more. */
+void endpoint_fenced(struct world *w);
 /* Which host an input names, where it names one. */
 static inline unsigned input_host(uint64_t input)
 {
