@@ -1053,7 +1053,7 @@ struct dispatch_embedded_options {
 DISPATCH_SDK_API int dispatch_embedded_open(const struct dispatch_embedded_options *options,
                                             struct dispatch_embedded **embedded,
                                             struct dispatch_failure *failure);
-/* A client of it; lives as long. A call without an endpoint is one of the registry's. */
+/* A client of it; lives as long. A call without an endpoint is one to the functions here. */
 DISPATCH_SDK_API struct dispatch_client *
 dispatch_embedded_client(const struct dispatch_embedded *embedded);
 /* The URL that its own functions have: "bridge://PROGRAM". Lives as long. */

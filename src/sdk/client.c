@@ -487,17 +487,19 @@ static int run_blocking(struct dispatch_operation *operation, struct dispatch_id
     return rc;
 }
 
-/* The packed DispatchRequest of the calls. */
-static int pack_calls(const struct dispatch_call *calls, size_t count, struct blob **request,
-                      struct dispatch_failure *failure)
+/* The packed DispatchRequest of the calls. Those without an endpoint are to the functions here, if
+ * the orchestrator is. */
+static int pack_calls(const struct dispatch_client *client, const struct dispatch_call *calls,
+                      size_t count, struct blob **request, struct dispatch_failure *failure)
 {
+    const char *own = client->embedded ? sdk_embedded_url(client->embedded) : NULL;
     struct error err = {0};
     struct buf bytes;
     int rc = 0;
 
     buf_init(&bytes, SDK_REQUEST_MAX);
     for (size_t i = 0; i < count && !rc; i++)
-        rc = sdk_request_append(&bytes, &calls[i], NULL, &err);
+        rc = sdk_request_append(&bytes, &calls[i], own, &err);
     if (!rc) {
         *request = blob_copy(buf_slice(&bytes));
         if (!*request)
@@ -545,7 +547,7 @@ int dispatch_client_dispatch(struct dispatch_client *client, const struct dispat
                              struct dispatch_failure *failure)
 {
     struct blob *request;
-    int rc = pack_calls(calls, count, &request, failure);
+    int rc = pack_calls(client, calls, count, &request, failure);
 
     return rc ? rc : sdk_client_dispatch_packed(client, request, count, ids, failure);
 }
@@ -591,7 +593,7 @@ int dispatch_client_begin_dispatch(struct dispatch_client *client,
                                    struct dispatch_failure *failure)
 {
     struct blob *request;
-    int rc = pack_calls(calls, count, &request, failure);
+    int rc = pack_calls(client, calls, count, &request, failure);
 
     return rc ? rc : begin(new_dispatch(client, request, count, arg), operation, failure);
 }

@@ -292,6 +292,11 @@ void sdk_embedded_destroy(struct sdk_embedded *embedded)
     free(embedded);
 }
 
+const char *sdk_embedded_url(const struct sdk_embedded *embedded)
+{
+    return embedded->url;
+}
+
 bool sdk_embedded_has_work(struct sdk_embedded *embedded)
 {
     return sdk_endpoint_has_work(embedded->options.endpoint);

@@ -33,6 +33,9 @@ void sdk_embedded_stop(struct sdk_embedded *embedded);
 /* No operation is under way, and no function runs. NULL is fine. */
 void sdk_embedded_destroy(struct sdk_embedded *embedded);
 
+/* The endpoint's, as it was given; lives as long. */
+const char *sdk_embedded_url(const struct sdk_embedded *embedded);
+
 /* The functions of an endpoint without threads: see endpoint.h. */
 bool sdk_embedded_has_work(struct sdk_embedded *embedded);
 void sdk_embedded_work(struct sdk_embedded *embedded);
