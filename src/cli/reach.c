@@ -14,6 +14,8 @@
 
 #define TIMEOUT_MS 30000
 #define TEXT_MAX   2048
+/* How long to ask who has a store whether it is there: it may be stopped, or busy. */
+#define HOLDER_TIMEOUT_MS 5000
 
 struct reach {
     struct net_loop *loop;
@@ -26,6 +28,7 @@ struct reach {
     const char *org;
     struct server *server; /* of a store that nobody held */
     struct invoker idle;
+    uint32_t timeout_ms;
     /* of the request under way */
     bool done;
     struct arena *arena;
@@ -89,7 +92,7 @@ static int send_and_wait(struct reach *r, const char *method, const char *path, 
                                     .headers = headers,
                                     .header_count = 2,
                                     .body = body,
-                                    .timeout_ms = TIMEOUT_MS,
+                                    .timeout_ms = r->timeout_ms,
                                     .done = answered,
                                     .arg = r};
     int code;
@@ -165,20 +168,40 @@ static int open_store(struct reach *r, const char *store, struct error *err)
     return CODE_OK;
 }
 
+/* Is somebody at the socket? False, too, if it was left behind, or if who has it is stopped. */
+static bool is_answered(struct reach *r, bool *unsent, struct error *err)
+{
+    int code;
+
+    r->timeout_ms = HOLDER_TIMEOUT_MS;
+    code = send_and_wait(r, "GET", "/healthz", NULL, err);
+    r->timeout_ms = TIMEOUT_MS;
+    *unsent = r->unsent;
+    return code == CODE_OK;
+}
+
 static int reach_store(struct reach *r, const char *store, struct error *err)
 {
     char socket[PATH_MAX];
+    bool unsent = true;
+    struct error held;
+    int code;
 
     if (strncmp(store, "sqlite:", 7) != 0)
         return error_set(err, CODE_INVALID_ARGUMENT,
                          "'%s': a command reaches stores of the kind sqlite:PATH", store);
     if (server_control_path(store, socket) && strlen(socket) <= NET_UNIX_PATH_MAX) {
         memcpy(r->socket, socket, sizeof socket);
-        send_and_wait(r, "GET", "/healthz", NULL, err);
-        if (!r->unsent)
+        if (is_answered(r, &unsent, err))
             return CODE_OK;
     }
-    return open_store(r, store, err);
+    code = open_store(r, store, &held);
+    if (code)
+        *err = held;
+    if (code == CODE_UNAVAILABLE && !unsent)
+        error_set(err, code, "%s; it was asked, and has not answered in %d seconds", held.message,
+                  HOLDER_TIMEOUT_MS / 1000);
+    return code;
 }
 
 /* --- opening ---------------------------------------------------------------------------------- */
@@ -248,6 +271,7 @@ int reach_open(struct reach **out, const struct reach_options *options, struct e
 
     if (!r)
         return error_memory(err);
+    r->timeout_ms = TIMEOUT_MS;
     code = net_loop_create(&r->loop, err);
     if (!code)
         code = net_client_create(&r->client, r->loop, NULL, err);

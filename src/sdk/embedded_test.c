@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <ftw.h>
 #include <poll.h>
 #include <semaphore.h>
@@ -14,6 +15,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -641,6 +644,53 @@ static void test_own_loop(void **state)
     own_loop(true);
 }
 
+/* The operator, who asks at the socket beside the file, and has an answer before it ends. */
+static int ask_at_socket(void)
+{
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    static const char request[] = "GET /readyz HTTP/1.0\r\n\r\n";
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    char answer[512] = "";
+
+    snprintf(to.sun_path, sizeof to.sun_path, "%s/calls.db.sock", dir);
+    if (connect(fd, (struct sockaddr *)&to, sizeof to))
+        return 1;
+    if (write(fd, request, sizeof request - 1) != (ssize_t)sizeof request - 1)
+        return 2;
+    if (read(fd, answer, sizeof answer - 1) <= 0)
+        return 3;
+    return strncmp(answer, "HTTP/1.1 200 ", 13) == 0 ? 0 : 4;
+}
+
+/* A loop that is stepped serves its operator, too. */
+static void test_operator_of_own_loop(void **state)
+{
+    struct dispatch_embedded_options options = {.own_loop = true, .run_in_step = true};
+    struct dispatch_embedded *embedded = open_store(&options);
+    char *id = dispatch_one("twice", 1); /* so it is ready */
+    struct pollfd p[2] = {{.fd = dispatch_embedded_descriptor(embedded), .events = POLLIN}};
+    int status = -1;
+    pid_t pid;
+
+    (void)state;
+    assert_int_equal(pipe2(child_pipe, O_CLOEXEC), 0);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        _exit(ask_at_socket());
+    close(child_pipe[1]);
+    p[1].fd = child_pipe[0]; /* closed by the child's end */
+    while (!p[1].revents) {
+        assert_true(poll(p, 2, (int)dispatch_embedded_deadline_ms(embedded)) >= 0);
+        dispatch_embedded_step(embedded);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    close(child_pipe[0]);
+    free(id);
+    dispatch_embedded_close(embedded);
+}
+
 static int count_threads(void)
 {
     FILE *f = fopen("/proc/self/status", "r");
@@ -714,6 +764,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_exit, begin, end),
         cmocka_unit_test_setup_teardown(test_wait_for_it, begin, end),
         cmocka_unit_test_setup_teardown(test_own_loop, begin, end),
+        cmocka_unit_test_setup_teardown(test_operator_of_own_loop, begin, end),
         cmocka_unit_test_setup_teardown(test_no_threads, begin, end),
         cmocka_unit_test_setup_teardown(test_wait_in_step, begin, end),
     };

@@ -53,6 +53,16 @@ held="$calls is held by process $holder (outbox); stop it or use another file"
 is 'somebody else' "outbox: $held" "$(MAILER=echo "$examples/outbox" 2>&1 || true)"
 curl -sSf --unix-socket "$calls.sock" http://localhost/readyz >"$tmp/ready" ||
     fail 'the holder does not answer at its socket'
+asks() { # TEXT: what a command says that asks the holder for a call that there is not
+    said=$("$dispatch" get 0000 --store "sqlite:$calls" 2>&1) && fail "it found a call: $said"
+    case $said in *"$1"*) ;; *) fail "the command said: $said" ;; esac
+}
+asks 'not known'
+kill -STOP "$holder"
+asks "$calls is held by process $holder (outbox); stop it or use another file; it was asked, and has \
+not answered in 5 seconds"
+kill -CONT "$holder"
+asks 'not known'
 DISPATCH_STORE_WAIT=60 MAILER=echo "$examples/outbox" >"$tmp/second" &
 second=$!
 echo >"$tmp/go"
