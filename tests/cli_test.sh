@@ -53,7 +53,7 @@ says 2 'one call at a time' get a b
 says 1 'sqlite:PATH' get x --store memory:
 says 1 'No such file' get x --store "sqlite:$dir/none/store"
 says 1 'says whom to ask' get x --server http://127.0.0.1:1
-says 2 'what is to be done. keys create|list|revoke' keys
+says 2 'what is to be done. keys create|list|revoke|confirm' keys
 says 2 'there is no keys drop' keys drop
 says 2 'keys revoke: which one' keys revoke
 says 2 'one argument too many' keys list all

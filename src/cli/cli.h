@@ -85,7 +85,7 @@ bool cli_duration(const char *text, uint32_t *ms);
 /* "1048576", "500MiB", "10GiB". */
 bool cli_size(const char *text, uint64_t *bytes);
 
-extern const struct cli_command cli_run, cli_server, cli_get, cli_keys, cli_verification,
-    cli_version, cli_help;
+extern const struct cli_command cli_login, cli_switch, cli_run, cli_server, cli_get, cli_keys,
+    cli_verification, cli_version, cli_help;
 
 #endif

@@ -127,6 +127,23 @@ static int revoke(struct reach *reach, const struct settings *s, struct arena *a
                      &dispatch__v1__revoke_key_response__descriptor, arena, &done, err);
 }
 
+static int confirm(struct reach *reach, const struct settings *s, struct arena *arena,
+                   struct error *err)
+{
+    Dispatch__V1__ConfirmLoginRequest request = DISPATCH__V1__CONFIRM_LOGIN_REQUEST__INIT;
+    Dispatch__V1__ConfirmLoginResponse *done;
+    int code;
+
+    request.code = (char *)(uintptr_t)s->argument;
+    request.organization = (char *)(uintptr_t)(s->reach.org ? s->reach.org : "");
+    code = reach_ask(reach, "/dispatch.v1.KeyService/ConfirmLogin", &request,
+                     &dispatch__v1__confirm_login_response__descriptor, arena, &done, err);
+    if (code == CODE_OK)
+        fprintf(stderr, "Whoever showed that code gets %s of organization %s.\n",
+                done->key ? done->key->key_id : "", done->key ? done->key->organization : "");
+    return code;
+}
+
 /* --- verification ----------------------------------------------------------------------------- */
 
 static int get(struct reach *reach, const struct settings *s, struct arena *arena,
@@ -174,8 +191,11 @@ struct action {
                struct error *err);
 };
 
-static const struct action key_actions[] = {
-    {"create", false, create}, {"list", false, list}, {"revoke", true, revoke}, {0}};
+static const struct action key_actions[] = {{"create", false, create},
+                                            {"list", false, list},
+                                            {"revoke", true, revoke},
+                                            {"confirm", true, confirm},
+                                            {0}};
 static const struct action verification_actions[] = {
     {"get", false, get}, {"rollout", false, rollout}, {0}};
 
@@ -226,7 +246,8 @@ static int run_verification(const struct cli_command *self, int argc, char **arg
 
 static const struct cli_option key_options[] = {
     {"store", "URL", STORE_HELP},
-    {"org", "SLUG", "the organization (create: default is \"default\"; list: all of them)"},
+    {"org", "SLUG",
+     "the organization (create, confirm: default is \"default\"; list: all of them)"},
     {"name", "TEXT", "of a new key: what it is for"},
     {0},
 };
@@ -235,6 +256,7 @@ static const char key_details[] =
     "create  makes an API key and prints it. Only its hash is kept: it is shown once.\n"
     "list    shows the keys that there are, without the secrets.\n"
     "revoke  takes the key of that id away; from then on it opens nothing.\n"
+    "confirm lets the `dispatch login` in that shows this code, with a key made for it.\n"
     "\n"
     "An organization comes into being with its first key. It sees its own calls alone.\n"
     "\n"
@@ -247,8 +269,8 @@ static const char key_details[] =
 
 const struct cli_command cli_keys = {
     .name = "keys",
-    .usage = "create|list|revoke [ID] [OPTION...]",
-    .summary = "make, list and revoke API keys",
+    .usage = "create|list|revoke|confirm [ID|CODE] [OPTION...]",
+    .summary = "make, list and revoke API keys; confirm logins",
     .details = key_details,
     .options = key_options,
     .run = run_keys,

@@ -34,6 +34,7 @@ struct reach {
     struct arena *arena;
     const ProtobufCMessageDescriptor *type;
     void *response;
+    struct reach_text *text; /* wanted instead */
     bool unsent;
     int code;
     struct error *err;
@@ -50,11 +51,25 @@ static void explain_refusal(struct reach *r)
         error_set(r->err, CODE_UNAUTHENTICATED, "%s", r->no_key.message);
 }
 
+static void read_text(struct reach *r, const struct net_response *answer)
+{
+    struct slice login =
+        net_header_get(answer->headers, answer->header_count, "dispatch-login-code");
+
+    r->text->status = answer->status;
+    snprintf(r->text->login_code, sizeof r->text->login_code, "%.*s", SLICE_FMT(login));
+    r->text->body = slice(arena_dup(r->arena, answer->body), answer->body.len);
+    if (!r->text->body.data)
+        r->code = error_memory(r->err);
+}
+
 static void read_answer(struct reach *r, const struct net_response *answer)
 {
     r->unsent = answer->unsent;
     if (answer->failure != NET_OK) {
         r->code = error_set(r->err, CODE_UNAVAILABLE, "%s", answer->message);
+    } else if (r->text) {
+        read_text(r, answer);
     } else if (answer->status == 200 && r->type) {
         r->code = wire_unpack(r->type, answer->body, r->arena, r->response, r->err);
     } else if (answer->status != 200) {
@@ -131,6 +146,18 @@ int reach_ask(struct reach *r, const char *method, const void *request,
     r->response = response;
     code = send_and_wait(r, "POST", method, body, err);
     blob_unref(body);
+    return code;
+}
+
+int reach_get(struct reach *r, const char *path, struct arena *arena, struct reach_text *text,
+              struct error *err)
+{
+    int code;
+
+    r->text = text;
+    r->arena = arena;
+    code = send_and_wait(r, "GET", path, NULL, err);
+    r->text = NULL;
     return code;
 }
 

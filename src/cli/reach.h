@@ -28,6 +28,18 @@ int reach_open(struct reach **reach, const struct reach_options *options, struct
 int reach_ask(struct reach *reach, const char *method, const void *request,
               const ProtobufCMessageDescriptor *type, struct arena *arena, void *response,
               struct error *err);
+
+#define REACH_CODE_MAX 16
+
+struct reach_text {
+    int status; /* HTTP */
+    struct slice body;
+    char login_code[REACH_CODE_MAX]; /* Dispatch-Login-Code; "": none */
+};
+
+/* Gets what is at the path, whatever its status; the body in the arena. */
+int reach_get(struct reach *reach, const char *path, struct arena *arena, struct reach_text *text,
+              struct error *err);
 void reach_close(struct reach *reach); /* NULL is fine */
 
 #endif

@@ -584,6 +584,107 @@ static void handle_metrics(struct api *api, struct net_exchange *exchange,
     buf_free(&text);
 }
 
+/* --- logins (server/logins.h) ----------------------------------------------------------------- */
+
+/* The key of an organization, as the original's console hands it out. */
+static void answer_key(struct net_exchange *exchange, const char *org, struct slice secret)
+{
+    const struct net_header headers[] = {
+        {slice_str("content-type"), slice_str("application/json")},
+        {slice_str("cache-control"), slice_str("no-store")},
+    };
+    struct blob *blob;
+    struct buf body;
+
+    buf_init(&body, 2048);
+    buf_printf(&body, "{\"organizations\":[{\"slug\":\"%s\",\"api_key\":", org);
+    buf_printf(&body, "\"%.*s\"}]}\n", SLICE_FMT(secret));
+    blob = blob_copy(buf_slice(&body));
+    net_answer(exchange, blob && !body.failed ? 200 : 503, headers, 2, blob);
+    blob_unref(blob);
+    buf_free(&body);
+}
+
+/* For people, and who confirms it. */
+static void answer_login_page(struct api *api, struct net_exchange *exchange,
+                              const struct login *login)
+{
+    char text[512];
+
+    snprintf(text, sizeof text,
+             "A command line wants to log in. To let it, run this where the server runs:\n\n"
+             "    dispatch keys confirm %s\n\n"
+             "(with --org for another organization than \"default\", with --store for another\n"
+             "store than the default one). Confirm only what you, or somebody whom you know, have\n"
+             "begun: whoever did gets an API key. The code counts for 10 minutes.",
+             login->code);
+    answer_text(api, exchange, 200, text);
+}
+
+static void answer_poll(struct api *api, struct net_exchange *exchange, struct login *login)
+{
+    const struct net_header headers[] = {
+        {slice_str("dispatch-login-code"), slice_str(login->code)},
+        {slice_str("cache-control"), slice_str("no-store")},
+    };
+
+    if (!login->org[0]) {
+        net_answer(exchange, 204, headers, 2, NULL);
+        return;
+    }
+    answer_key(exchange, login->org, slice_str(login->secret));
+    logins_end(&api->logins, login);
+}
+
+/* Who has a key already learns whose it is, in the same form. */
+static bool answer_owner(struct api *api, struct net_exchange *exchange,
+                         const struct net_request *request, bool control, struct refusal *refusal)
+{
+    struct slice value = net_header_get(request->headers, request->header_count, "authorization");
+    struct rpc asking = {.api = api, .control = control};
+    bool known = authenticate(&asking, request, refusal);
+    struct slice key = value.len > 7 ? slice((const char *)value.data + 7, value.len - 7) : value;
+
+    for (size_t i = 0; known && i < key.len; i++) {
+        char c = ((const char *)key.data)[i];
+
+        known = c > ' ' && c < 0x7f && c != '"' && c != '\\';
+        if (!known)
+            error_set(&refusal->error, CODE_INVALID_ARGUMENT, "the key cannot be written as JSON");
+    }
+    if (known)
+        answer_key(exchange, asking.org, key);
+    return known;
+}
+
+static void handle_login(struct api *api, struct net_exchange *exchange,
+                         const struct net_request *request, bool poll, bool control)
+{
+    char request_id[API_REQUEST_ID_MAX + 1];
+    struct whom whom = {exchange, &protocol_connect, request->peer, "/cli-login", request_id};
+    struct slice query = request->query, token = {0};
+    struct refusal refusal = {0};
+    struct login *login;
+
+    if (!is_get(exchange, request))
+        return;
+    make_request_id(api, request, request_id);
+    if (query.len > 6 && memcmp(query.data, "token=", 6) == 0)
+        token = slice((const char *)query.data + 6, query.len - 6);
+    if (poll && query.len == 0) {
+        if (!answer_owner(api, exchange, request, control, &refusal))
+            answer_refusal(api, &whom, &refusal);
+        return;
+    }
+    login = logins_of(&api->logins, token, clock_now(clock_system()), &refusal.error);
+    if (!login)
+        answer_refusal(api, &whom, &refusal);
+    else if (poll)
+        answer_poll(api, exchange, login);
+    else
+        answer_login_page(api, exchange, login);
+}
+
 static void handle_unknown(struct api *api, struct net_exchange *exchange,
                            const struct net_request *request, struct slice path)
 {
@@ -617,6 +718,8 @@ static void handle(struct api *api, struct net_exchange *exchange,
     if (path.len > 10 && memcmp(path.data, "/sessions/", 10) == 0)
         handle_session(api, exchange, request, slice((const char *)path.data + 10, path.len - 10),
                        control);
+    else if (slice_eq_str(path, "/cli-login") || slice_eq_str(path, "/cli-login/token"))
+        handle_login(api, exchange, request, path.len > 10, control);
     else if (slice_eq_str(path, "/healthz") || slice_eq_str(path, "/readyz"))
         handle_health(api, exchange, request, slice_eq_str(path, "/readyz"));
     else if (slice_eq_str(path, "/metrics"))

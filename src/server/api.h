@@ -30,6 +30,7 @@
 #include "orchestrator/orchestrator.h"
 #include "server/credentials.h"
 #include "server/keys.h"
+#include "server/logins.h"
 #include "server/pending.h"
 #include "server/protocol.h"
 #include "server/sessions.h"
@@ -47,6 +48,7 @@ struct api {
     struct sessions *sessions;
     const struct keys *keys;         /* NULL: nobody is asked for one */
     struct credentials *credentials; /* further ones, of all organizations */
+    struct logins logins;            /* that wait to be confirmed */
     bool draining;
     bool metrics_public; /* /metrics wants no key */
     size_t body_max;
@@ -94,6 +96,7 @@ struct method {
 void service_create_key(struct rpc *rpc, const void *message);
 void service_list_keys(struct rpc *rpc, const void *message);
 void service_revoke_key(struct rpc *rpc, const void *message);
+void service_confirm_login(struct rpc *rpc, const void *message);
 void service_create_signing_key(struct rpc *rpc, const void *message);
 void service_list_signing_keys(struct rpc *rpc, const void *message);
 

@@ -226,5 +226,7 @@ const struct method api_methods[] = {
      service_list_keys, true},
     {"/dispatch.v1.KeyService/RevokeKey", &dispatch__v1__revoke_key_request__descriptor,
      service_revoke_key, true},
+    {"/dispatch.v1.KeyService/ConfirmLogin", &dispatch__v1__confirm_login_request__descriptor,
+     service_confirm_login, true},
 };
 const size_t api_method_count = sizeof api_methods / sizeof *api_methods;

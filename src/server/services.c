@@ -156,6 +156,73 @@ void service_list_keys(struct rpc *rpc, const void *message)
     free(all);
 }
 
+static void login_confirmed(void *arg, const struct error *error)
+{
+    Dispatch__V1__ConfirmLoginResponse response = DISPATCH__V1__CONFIRM_LOGIN_RESPONSE__INIT;
+    struct change *change = arg;
+    struct logins *logins = &change->rpc->api->logins;
+    /* The code is the end of the key's name. */
+    struct login *login =
+        logins_by_code(logins, strchr(change->key.name, ' ') + 1, clock_now(clock_system()));
+    char id[CREDENTIALS_ID_MAX];
+    wire_timestamp created;
+    Dispatch__V1__Key key;
+
+    if (login)
+        login->confirming = false;
+    if (!is_durable(change, error))
+        return;
+    if (login) {
+        memcpy(login->org, change->key.org, sizeof login->org);
+        memcpy(login->secret, change->secret, sizeof login->secret);
+    }
+    to_wire(&change->key, id, &created, &key);
+    response.key = &key;
+    log_line(change->rpc->api->log, LOG_INFO, "login confirmed", LOG_STR("key", id),
+             LOG_STR("organization", change->key.org));
+    rpc_end(change->rpc, NULL, &response);
+    free_change(change);
+}
+
+static int new_login_key(struct api *api, const Dispatch__V1__ConfirmLoginRequest *request,
+                         struct change *change, struct error *err)
+{
+    const char *org = request->organization[0] ? request->organization : ORG_DEFAULT;
+    int64_t now = clock_now(clock_system());
+    struct login *login = logins_by_code(&api->logins, request->code, now);
+    char name[CREDENTIALS_NAME_MAX];
+    int code;
+
+    if (!login)
+        return error_set(err, CODE_NOT_FOUND,
+                         "there is no login %.20s: a code counts for 10 minutes; `dispatch login` "
+                         "shows another one",
+                         request->code);
+    if (login->confirming || login->org[0])
+        return error_set(err, CODE_FAILED_PRECONDITION, "the login %s was confirmed already",
+                         login->code);
+    snprintf(name, sizeof name, "login %s", login->code);
+    code = credentials_new_api_key(api->credentials, org, name, &change->key, change->secret, err);
+    if (code)
+        return code;
+    login->confirming = true;
+    login->expires = time_add(now, LOGINS_NS);
+    return CODE_OK;
+}
+
+void service_confirm_login(struct rpc *rpc, const void *message)
+{
+    struct change *change = new_change(rpc);
+    struct error err;
+
+    if (!change)
+        return;
+    if (new_login_key(rpc->api, message, change, &err))
+        refuse(change, &err);
+    else
+        put(change, login_confirmed);
+}
+
 static void key_revoked(void *arg, const struct error *error)
 {
     Dispatch__V1__RevokeKeyResponse response = DISPATCH__V1__REVOKE_KEY_RESPONSE__INIT;
