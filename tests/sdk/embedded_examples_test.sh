@@ -59,8 +59,7 @@ asks() { # TEXT: what a command says that asks the holder for a call that there 
 }
 asks 'not known'
 kill -STOP "$holder"
-asks "$calls is held by process $holder (outbox); stop it or use another file; it was asked, and has \
-not answered in 5 seconds"
+asks "$held; it was asked, and has not answered in 5 seconds"
 kill -CONT "$holder"
 asks 'not known'
 DISPATCH_STORE_WAIT=60 MAILER=echo "$examples/outbox" >"$tmp/second" &
