@@ -452,7 +452,7 @@ static struct dispatch_result refused(struct dispatch_ctx *ctx, struct dispatch_
 {
     struct dispatch_result r = dispatch_call(ctx, "doubles", input);
 
-    if (!r.error || strcmp(r.error->type, "invalid_argument") != 0)
+    if (!r.error || strcmp(r.error->type, "invalid_argument") != 0 || r.correlation_id == 0)
         return dispatch_fail(ctx, DISPATCH_PERMANENT_ERROR, "Wrong", "it was not refused");
     return dispatch_call(ctx, "doubles", input);
 }
