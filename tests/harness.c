@@ -46,10 +46,30 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
     return remove(path);
 }
 
+/* Whatever was done to the server, its file is in order. */
+static void check_store(struct harness *h)
+{
+    char store[PATH_MAX + 64];
+    pid_t pid;
+    int status;
+
+    snprintf(store, sizeof store, "sqlite:%s/calls.db", h->store_dir);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        dup2(STDERR_FILENO, STDOUT_FILENO);
+        execl(h->binary, h->binary, "store", "check", "--store", store, (char *)NULL);
+        _exit(127);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
 void harness_finish(struct harness *h)
 {
     if (h->pid)
         harness_kill(h);
+    check_store(h);
     nftw(h->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 

@@ -86,6 +86,6 @@ bool cli_duration(const char *text, uint32_t *ms);
 bool cli_size(const char *text, uint64_t *bytes);
 
 extern const struct cli_command cli_login, cli_switch, cli_run, cli_server, cli_get, cli_keys,
-    cli_verification, cli_version, cli_help;
+    cli_store, cli_verification, cli_version, cli_help;
 
 #endif

@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "orchestrator/verify.h"
 #include "sim/world.h"
 
 /* --- outcomes --------------------------------------------------------------------------------- */
@@ -673,6 +674,26 @@ static int compare_key(void *arg, const struct store_row *row)
     return 0;
 }
 
+static void violated(void *arg, uint64_t call, const char *what)
+{
+    sim_fail(arg, "the store is as `dispatch store check` wants it", "call %" PRIu64 ": %s", call,
+             what);
+}
+
+/* Each row by itself, and what they say of each other. */
+static void verify(struct world *w, struct store *store)
+{
+    struct verify_options options = {.kept_since = w->retention.ns ? w->now - w->retention.least_ns
+                                                                   : INT64_MIN,
+                                     .violation = violated,
+                                     .arg = w};
+    struct verify_stats stats;
+    struct error err = {0};
+
+    CHECK(w, !verify_store(store, &options, &stats, &err), "the store can be read", "%s",
+          err.message);
+}
+
 void ledger_compare(struct world *w, bool at_rest)
 {
     struct comparison c = {.world = w, .at_rest = at_rest};
@@ -693,6 +714,7 @@ void ledger_compare(struct world *w, bool at_rest)
     store_walk(store, PARTITION, &range, compare_tree, &c, NULL);
     range.table = TABLE_KEY;
     store_walk(store, PARTITION, &range, compare_key, &c, NULL);
+    verify(w, store);
     disk_looked(w, store);
     while ((r = map_next(&w->records, &pos, NULL)))
         done += r->done && !r->removed;

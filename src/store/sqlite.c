@@ -630,3 +630,83 @@ int store_sqlite_open(struct store **store, const char *path, const struct store
     code = real_path(&real, path, !options->read_only, err);
     return code ? code : open_handle(store, real, options, err);
 }
+
+/* --- for operators --------------------------------------------------------------------------- */
+
+int store_sqlite_pin(struct store *store, struct error *err)
+{
+    struct sqlite *s = sqlite_of(store);
+
+    /* The moment is that of the first read. */
+    if (sqlite3_exec(s->db, "BEGIN; SELECT count(*) FROM epoch", NULL, NULL, NULL))
+        return schema_error(s->db, "read", s->path, err);
+    return CODE_OK;
+}
+
+/* One row each, until it says so often that all is well. */
+static int tell_rows(struct sqlite *s, const char *sql, const char *well,
+                     void (*tell)(void *arg, const char *what), void *arg, struct error *err)
+{
+    sqlite3_stmt *stmt = NULL;
+    int rc, code = CODE_OK;
+
+    rc = sqlite3_prepare_v2(s->db, sql, -1, &stmt, NULL);
+    while (!rc && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        const char *text = (const char *)sqlite3_column_text(stmt, 0);
+
+        if (text && (!well || strcmp(text, well) != 0))
+            tell(arg, text);
+        rc = SQLITE_OK;
+    }
+    if (rc != SQLITE_DONE)
+        code = schema_error(s->db, "check", s->path, err);
+    sqlite3_finalize(stmt);
+    return code;
+}
+
+int store_sqlite_check(struct store *store, void (*tell)(void *arg, const char *what), void *arg,
+                       struct error *err)
+{
+    struct sqlite *s = sqlite_of(store);
+    int code = tell_rows(s, "PRAGMA integrity_check", "ok", tell, arg, err);
+
+    if (!code)
+        code = tell_rows(s,
+                         "SELECT 'partition ' || partition || ' has epoch ' || epoch FROM epoch"
+                         " WHERE epoch < 1 OR partition <> 0",
+                         NULL, tell, arg, err);
+    if (!code)
+        code = tell_rows(s,
+                         "SELECT 'the tag ' || value || ' is none' FROM store"
+                         " WHERE name = 'tag' AND (value < 0 OR value >> 40 > 0)",
+                         NULL, tell, arg, err);
+    return code;
+}
+
+int store_sqlite_copy(struct store *store, const char *to, struct error *err)
+{
+    struct sqlite *s = sqlite_of(store);
+    sqlite3_backup *backup;
+    sqlite3 *copy = NULL;
+    int code = CODE_OK, fd = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+    if (fd < 0)
+        return error_set(err, errno == EEXIST ? CODE_ALREADY_EXISTS : CODE_UNAVAILABLE,
+                         "cannot make %s: %s", to, strerror(errno));
+    close(fd);
+    if (sqlite3_open_v2(to, &copy, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL)) {
+        code = copy ? schema_error(copy, "open", to, err) : error_memory(err);
+        sqlite3_close(copy);
+        return code;
+    }
+    sqlite3_extended_result_codes(copy, 1);
+    sqlite3_exec(copy, "PRAGMA synchronous=FULL", NULL, NULL, NULL);
+    backup = sqlite3_backup_init(copy, "main", s->db, "main");
+    if (backup)
+        sqlite3_backup_step(backup, -1); /* what went wrong is the result of the finish */
+    if (!backup || sqlite3_backup_finish(backup))
+        code = schema_error(copy, "copy to", to, err);
+    if (sqlite3_close(copy) && !code)
+        code = error_set(err, CODE_INTERNAL, "cannot close %s", to);
+    return code;
+}

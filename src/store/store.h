@@ -133,6 +133,18 @@ void store_memory_set_clock(struct store *memory, struct clock *clock);
 int store_sqlite_open(struct store **store, const char *path, const struct store_options *options,
                       struct error *err);
 
+/* --- operators ---------------------------------------------------------------------------------
+ */
+
+/* On a read-only handle of the SQLite kind. From now on, it reads the data as they are now. */
+int store_sqlite_pin(struct store *store, struct error *err);
+/* Has SQLite look for damage in the whole file; tells each that it finds, for people. */
+int store_sqlite_check(struct store *store, void (*tell)(void *arg, const char *what), void *arg,
+                       struct error *err);
+/* A new file with the same content, as of one moment, synced. CODE_ALREADY_EXISTS; after any other
+ * failure there may be a part of it. */
+int store_sqlite_copy(struct store *store, const char *to, struct error *err);
+
 /* --- faults ---------------------------------------------------------------------------------- */
 
 /*
