@@ -792,7 +792,8 @@ DISPATCH_SDK_API int dispatch_batch_dispatch(struct dispatch_batch *batch, struc
 
 /* --- client ---------------------------------------------------------------------------------- */
 
-/* How a client is to be. */
+/* How a client is to be. It uses the proxies that HTTP_PROXY, HTTPS_PROXY and NO_PROXY name when it
+ * is made. */
 struct dispatch_client_options {
     const char *api_key;       /* default: the DISPATCH_API_KEY environment variable */
     const char *api_url;       /* default: DISPATCH_API_URL, else http://127.0.0.1:3477 */

@@ -301,7 +301,8 @@ int reach_open(struct reach **out, const struct reach_options *options, struct e
     r->timeout_ms = TIMEOUT_MS;
     code = net_loop_create(&r->loop, err);
     if (!code)
-        code = net_client_create(&r->client, r->loop, NULL, err);
+        code = net_client_create(&r->client, r->loop, &(struct net_client_options){.proxies = true},
+                                 err);
     if (!code)
         code = choose(r, options, err);
     if (code)

@@ -155,6 +155,7 @@ static const char details[] =
     "Environment:\n"
     "  DISPATCH_API_KEYS   keys that clients may use, separated by commas\n"
     "  XDG_STATE_HOME      where the default store is\n"
+    "  HTTP_PROXY, HTTPS_PROXY, NO_PROXY   how endpoints are reached (docs/proxies.md)\n"
     "  SSL_CERT_FILE       the authorities to trust when there is no --ca-file\n"
     "\n"
     "Exit status: 0 it was stopped by a signal, gracefully; 1 it could not start or\n"

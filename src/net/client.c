@@ -84,6 +84,7 @@ static void maybe_free_client(struct net_client *client)
     if (!client->destroyed || client->in_done > 0)
         return;
     net_pool_free(&client->pool);
+    net_proxies_free(&client->proxies);
     SSL_CTX_free(client->tls);
     free(client);
 }
@@ -248,6 +249,9 @@ static int check(const struct net_outgoing *request, struct error *err)
 int net_client_send(struct net_client *client, const struct net_outgoing *request,
                     struct net_call **out, struct error *err)
 {
+    const struct net_target target = {request->host, request->port, request->tls};
+    const struct net_proxy *proxy =
+        request->direct ? NULL : net_proxies_find(&client->proxies, &target);
     struct net_call *call;
     int rc = check(request, err);
 
@@ -269,9 +273,9 @@ int net_client_send(struct net_client *client, const struct net_outgoing *reques
     call->done = request->done;
     call->arg = request->arg;
     call->timeout_ms = request->timeout_ms;
-    net_http1_put_request(&call->head, request);
-    call->host = net_pool_host(&client->pool, request->host, request->port, request->tls);
-    if (call->host && request->http2)
+    net_http1_put_request(&call->head, request, request->tls ? NULL : proxy);
+    call->host = net_pool_host(&client->pool, &target, proxy);
+    if (call->host && request->http2 && !proxy)
         call->host->http2 = true;
     uv_update_time(&client->loop->uv);
     if (call->head.failed || !call->host || !net_route(call)) {
@@ -301,14 +305,15 @@ int net_client_create(struct net_client **out, struct net_loop *loop,
     o = &client->options;
     if (options)
         *o = *options;
-    if (o->ca_file) {
+    rc = o->proxies ? net_proxies_read(&client->proxies, err) : 0;
+    if (!rc && o->ca_file)
         rc = net_tls_client_context(&client->tls, o->ca_file, err);
-        if (rc) {
-            free(client);
-            return rc;
-        }
-        o->ca_file = NULL;
+    if (rc) {
+        net_proxies_free(&client->proxies);
+        free(client);
+        return rc;
     }
+    o->ca_file = NULL;
     if (!o->max_body)
         o->max_body = 20000000;
     if (!o->max_header_bytes)

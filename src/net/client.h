@@ -11,6 +11,7 @@
 #include "net/conn.h"
 #include "net/dial.h"
 #include "net/http2.h"
+#include "net/proxy.h"
 
 struct net_call;
 struct net_connect;
@@ -52,8 +53,9 @@ struct net_host {
     bool greeting;               /* and then, until its SETTINGS come */
     struct list remembered;      /* of the pool, while there is no reference */
     bool tls;
-    bool http2;           /* is spoken there, as far as we know */
-    int64_t off_until_ms; /* it is not tried before this */
+    const struct net_proxy *proxy; /* by which it is reached; NULL: directly */
+    bool http2;                    /* is spoken there, as far as we know */
+    int64_t off_until_ms;          /* it is not tried before this */
     uint16_t port;
     char name[256];
 };
@@ -68,7 +70,8 @@ struct net_pool {
 void net_pool_init(struct net_pool *pool, struct net_client *client);
 void net_pool_free(struct net_pool *pool); /* no host is referenced any more */
 /* With one more reference; NULL: out of memory. The name has at most 255 bytes. */
-struct net_host *net_pool_host(struct net_pool *pool, struct slice name, uint16_t port, bool tls);
+struct net_host *net_pool_host(struct net_pool *pool, const struct net_target *target,
+                               const struct net_proxy *proxy);
 /* What was learned of the host is remembered, of so many hosts. */
 void net_pool_unref(struct net_pool *pool, struct net_host *host);
 
@@ -109,6 +112,7 @@ struct net_client {
     unsigned in_done; /* calls of done() that have not returned */
     bool destroyed;
     SSL_CTX *tls; /* NULL: not needed yet */
+    struct net_proxies proxies;
 };
 
 /* Ends the call: done() is called. Its channel, if it still has it, drops it. */

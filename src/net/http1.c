@@ -17,6 +17,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "net/proxy.h"
+
 enum {
     HEADERS_FIRST = 16,
     INTERIM_MAX = 16,
@@ -525,15 +527,14 @@ void net_http1_put_response(struct buf *out, const struct net_http1_reply *reply
     PUT(out, "\r\n");
 }
 
-static void put_host(struct buf *out, const struct net_outgoing *request)
+static void put_authority(struct buf *out, const struct net_outgoing *request)
 {
     bool ipv6 = memchr(request->host.data, ':', request->host.len) != NULL;
 
     if (net_is_unix(request->host)) {
-        PUT(out, "Host: localhost\r\n");
+        PUT(out, "localhost");
         return;
     }
-    PUT(out, "Host: ");
     if (ipv6)
         buf_append_byte(out, '[');
     buf_append_slice(out, request->host);
@@ -543,10 +544,10 @@ static void put_host(struct buf *out, const struct net_outgoing *request)
         buf_append_byte(out, ':');
         put_number(out, request->port);
     }
-    PUT(out, "\r\n");
 }
 
-void net_http1_put_request(struct buf *out, const struct net_outgoing *request)
+void net_http1_put_request(struct buf *out, const struct net_outgoing *request,
+                           const struct net_proxy *proxy)
 {
     bool has_host = false;
 
@@ -554,13 +555,22 @@ void net_http1_put_request(struct buf *out, const struct net_outgoing *request)
         has_host |= equals_ignoring_case(request->headers[i].name, "host");
     buf_append_slice(out, request->method);
     buf_append_byte(out, ' ');
+    if (proxy) {
+        PUT(out, "http://");
+        put_authority(out, request);
+    }
     if (request->target.len > 0)
         buf_append_slice(out, request->target);
     else
         buf_append_byte(out, '/');
     PUT(out, " HTTP/1.1\r\n");
-    if (!has_host)
-        put_host(out, request);
+    if (!has_host) {
+        PUT(out, "Host: ");
+        put_authority(out, request);
+        PUT(out, "\r\n");
+    }
+    if (proxy && proxy->authorization)
+        buf_printf(out, "Proxy-Authorization: %s\r\n", proxy->authorization);
     put_headers(out, request->headers, request->header_count);
     if (request->body || slice_eq_str(request->method, "POST") ||
         slice_eq_str(request->method, "PUT") || slice_eq_str(request->method, "PATCH")) {

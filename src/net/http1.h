@@ -79,8 +79,10 @@ struct net_http1_reply {
 /* False if the status has no body at all (204, 304). */
 bool net_http1_status_has_body(int status);
 void net_http1_put_response(struct buf *out, const struct net_http1_reply *reply);
-/* The headers have been found valid. Host is added unless it is among them; Content-Length if there
- * is a body or the method wants one. */
-void net_http1_put_request(struct buf *out, const struct net_outgoing *request);
+struct net_proxy;
+/* The headers have been found valid. For a proxy (or NULL) that passes it on. Host is added unless
+ * it is among them; Content-Length if there is a body or the method wants one. */
+void net_http1_put_request(struct buf *out, const struct net_outgoing *request,
+                           const struct net_proxy *proxy);
 
 #endif

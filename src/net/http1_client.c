@@ -131,7 +131,7 @@ static void note_upgrade(struct http1_channel *channel)
     struct slice offer =
         net_header_get(channel->message.headers, channel->message.count, "upgrade");
 
-    if (!host->tls && !host->http2 && slice_eq_str(offer, "h2c"))
+    if (!host->tls && !host->proxy && !host->http2 && slice_eq_str(offer, "h2c"))
         host->http2 = true;
 }
 
@@ -159,6 +159,9 @@ static void complete(struct http1_channel *channel, bool spare)
         close_channel(channel);
     if (m->status == 101)
         net_call_fail(call, NET_UNSUPPORTED, "the peer switched to another protocol");
+    else if (m->status == 407 && call->host->proxy && !call->host->tls)
+        net_call_fail(call, NET_TCP, "the proxy %s:%u asks for credentials that it accepts",
+                      call->host->proxy->host, call->host->proxy->port);
     else
         net_call_finish(call, &response);
     net_http1_trim(m); /* the channel may be closed, but is not freed before the next turn */

@@ -199,8 +199,9 @@ struct net_client_options {
     uint32_t idle_timeout_ms;    /* a kept connection is closed after this; default 30,000 */
     size_t max_idle_per_host;    /* kept connections; default 1,024 */
     const char *ca_file;         /* PEM authorities to trust instead of the system's */
-    /* Asked of each address that a connection would be made to: NULL: it may be made; else why not,
-     * in a static text. NULL: all may be. */
+    bool proxies; /* those that the environment names now are used (docs/proxies.md) */
+    /* Asked of each address that a connection would be made to (NULL: a proxy will look it up):
+     * NULL: it may be made; else why not, in a static text. NULL: all may be. */
     const char *(*refuses)(const void *arg, const struct net_target *target,
                            const struct sockaddr *address);
     const void *refuses_arg;
@@ -217,8 +218,9 @@ void net_client_destroy(struct net_client *client);
 struct net_outgoing {
     struct slice host; /* name, IPv4, IPv6 without brackets; or '/': the path of a Unix socket */
     uint16_t port;
-    bool tls;   /* https: the peer's certificate must be valid for the host */
-    bool http2; /* is known to be spoken there in clear text, too */
+    bool tls;    /* https: the peer's certificate must be valid for the host */
+    bool direct; /* by no proxy */
+    bool http2;  /* is known to be spoken there in clear text, too */
     struct slice method;
     struct slice target;              /* path and query */
     const struct net_header *headers; /* Host and Content-Length are added; no other is */

@@ -52,15 +52,18 @@ void net_pool_free(struct net_pool *pool)
     map_free(&pool->hosts);
 }
 
-struct net_host *net_pool_host(struct net_pool *pool, struct slice name, uint16_t port, bool tls)
+struct net_host *net_pool_host(struct net_pool *pool, const struct net_target *target,
+                               const struct net_proxy *proxy)
 {
-    uint64_t hash = slice_hash(name, port | (uint64_t)tls << 16);
+    struct slice name = target->host;
+    uint64_t hash = slice_hash(name, target->port | (uint64_t)target->tls << 16);
     struct net_host *first = map_get(&pool->hosts, hash);
     struct net_host *host;
 
     assert(name.len < sizeof host->name);
     for (host = first; host; host = host->chain) {
-        if (host->port == port && host->tls == tls && slice_eq_str(name, host->name)) {
+        if (host->port == target->port && host->tls == target->tls && host->proxy == proxy &&
+            slice_eq_str(name, host->name)) {
             if (host->refs++ == 0) {
                 list_remove(&host->remembered);
                 pool->remembered_count--;
@@ -74,9 +77,10 @@ struct net_host *net_pool_host(struct net_pool *pool, struct slice name, uint16_
     host->chain = first;
     host->hash = hash;
     host->refs = 1;
-    host->port = port;
+    host->port = target->port;
     host->client = pool->client;
-    host->tls = host->http2 = tls; /* over TLS, the handshake will tell */
+    host->proxy = proxy;
+    host->tls = host->http2 = target->tls; /* over TLS, the handshake will tell */
     list_init(&host->idle);
     list_init(&host->multiplexed);
     list_init(&host->waiting);

@@ -191,7 +191,8 @@ static void new_client(struct world *w, struct net_client_options options)
     assert_int_equal(net_client_create(&w->client, w->loop, &options, NULL), 0);
     if (w->protocol != TLS_HTTP1)
         return;
-    w->pinned = net_pool_host(&w->client->pool, slice_str("127.0.0.1"), w->port, true);
+    w->pinned = net_pool_host(&w->client->pool,
+                              &(struct net_target){slice_str("127.0.0.1"), w->port, true}, NULL);
     w->pinned->off_until_ms = INT64_MAX;
 }
 

@@ -76,7 +76,7 @@ struct blob *net_raw_put_request(const struct net_outgoing *request)
     struct buf head;
 
     buf_init(&head, HEAD_MAX);
-    net_http1_put_request(&head, request);
+    net_http1_put_request(&head, request, NULL);
     return join(&head, blob_slice(request->body));
 }
 

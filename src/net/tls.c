@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The one file that knows OpenSSL. TLS 1.2 and later, no renegotiation, no compression; the rest is
- * OpenSSL's (the system's) own choice.
+ * The one file that knows OpenSSL (but for base64, in proxy.c). TLS 1.2 and later, no
+ * renegotiation, no compression; the rest is OpenSSL's (the system's) own choice.
  */
 #include "net/tls.h"
 

@@ -103,7 +103,7 @@ int sdk_client_start(struct dispatch_client *client, struct dispatch_failure *fa
 static int start(struct dispatch_client *client, const char *ca_file,
                  struct dispatch_failure *failure)
 {
-    struct net_client_options options = {0};
+    struct net_client_options options = {.proxies = true};
     struct error err = {0};
 
     if (slice_eq_str(client->url.scheme, "https"))

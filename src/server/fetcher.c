@@ -205,6 +205,7 @@ static void run(void *arg, const struct net_request *request)
     const struct net_outgoing outgoing = {
         .host = bridge_host(f->application),
         .port = bridge_port(f->application),
+        .direct = true,
         .method = request->method,
         .target = request->path,
         .headers = headers,
@@ -344,7 +345,8 @@ int fetcher_create(struct fetcher **out, const struct fetcher_options *options, 
     list_init(&f->fetched);
     code = read_url(f, err);
     if (code == CODE_OK)
-        code = net_client_create(&f->client, options->loop, &(struct net_client_options){0}, err);
+        code = net_client_create(&f->client, options->loop,
+                                 &(struct net_client_options){.proxies = true}, err);
     if (code == CODE_OK && !(f->pause = net_timer_create(options->loop, pause_over, f)))
         code = error_memory(err);
     if (code == CODE_OK)

@@ -422,6 +422,7 @@ static int send_run(struct attempt *attempt, struct error *err)
     if (attempt->bridge) {
         request.host = bridge_host(attempt->bridge);
         request.port = bridge_port(attempt->bridge);
+        request.direct = true;
     } else {
         write_authority(&attempt->url, tls, authority);
         headers[HOST] = (struct net_header){slice_str("host"), slice_str(authority)};
@@ -636,6 +637,7 @@ int http_invoker_create(struct http_invoker **out, const struct http_invoker_opt
 {
     struct http_invoker *invoker = calloc(1, sizeof *invoker);
     struct net_client_options client = {.ca_file = options->ca_file,
+                                        .proxies = true,
                                         .refuses = options->policy ? policy_refuses : NULL,
                                         .refuses_arg = options->policy};
     const struct sessions_options sessions = {.loop = options->loop,

@@ -487,6 +487,27 @@ static void test_policy(void **state)
     assert_int_equal(w->requests, 2);
 }
 
+/* A failure of the proxy's is none of the endpoint's: it may pass. */
+static void test_proxy_not_there(void **state)
+{
+    struct world *w = *state;
+    struct http_invoker_options options = {
+        .loop = w->loop, .clock = clock_system(), .changed = changed, .arg = w};
+    char proxy[64];
+
+    stop_listening(w);
+    http_invoker_destroy(w->invoker);
+    snprintf(proxy, sizeof proxy, "http://127.0.0.1:%u", w->port);
+    assert_int_equal(setenv("http_proxy", proxy, 1), 0);
+    assert_int_equal(http_invoker_create(&w->invoker, &options, NULL), CODE_OK);
+    unsetenv("http_proxy");
+    deliver(w, "http://endpoint.test");
+    assert_int_equal(w->ending, FAILED);
+    assert_int_equal(w->status, STATUS_TCP_ERROR);
+    assert_true(w->transport);
+    assert_memory_equal(w->message, "http://endpoint.test: by a proxy: connect to 127.0.0.1:", 55);
+}
+
 static void test_no_tls_there(void **state)
 {
     struct world *w = *state;
@@ -707,6 +728,7 @@ int main(void)
         TEST(test_redirect),
         TEST(test_addresses_out_of_bounds),
         TEST(test_policy),
+        TEST(test_proxy_not_there),
         TEST(test_no_tls_there),
         TEST(test_multiplexes),
         TEST(test_cancel),

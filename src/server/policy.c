@@ -269,23 +269,30 @@ static bool is_guarded(const struct policy *policy, const struct net_target *tar
 #define GUARDED                                                                                    \
     "its address is link-local, or a cloud's metadata service, which is not delivered to from "    \
     "here unless --allow-endpoint names it"
+#define UNSEEN                                                                                     \
+    "no --allow-endpoint allows its name, and a proxy finds out its address, unseen from here"
 #define NOT_ALLOWED "it is none of those that --allow-endpoint allows here"
 
 const char *policy_refuses(const void *arg, const struct net_target *target,
                            const struct sockaddr *address)
 {
     const struct policy *policy = arg;
-    uint8_t ip[NET_IP_LEN];
+    uint8_t bytes[NET_IP_LEN];
+    const uint8_t *ip = bytes;
 
-    if (!net_ip_of(address, ip))
+    if (address && !net_ip_of(address, bytes))
         return NULL;
-    if (is_guarded(policy, target, ip))
+    if (!address && !net_ip_parse(target->host, bytes))
+        ip = NULL;
+    if (ip && is_guarded(policy, target, ip))
         return GUARDED;
     for (size_t i = 0; i < policy->count; i++) {
         if (admits(&policy->patterns[i], target, ip))
             return NULL;
     }
-    return policy->count ? NOT_ALLOWED : NULL;
+    if (policy->count == 0)
+        return NULL;
+    return ip ? NOT_ALLOWED : UNSEEN;
 }
 
 static const char *refuses_url(const struct policy *policy, const struct net_url *url)

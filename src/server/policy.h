@@ -49,7 +49,8 @@ int policy_add(struct policy *policy, const char *pattern, struct error *err);
  */
 int policy_check(const struct policy *policy, struct slice endpoint, struct error *err);
 
-/* What a net client asks of each address, with the policy as `arg`: NULL, or why not. */
+/* What a net client asks of each address, with the policy as `arg`: NULL, or why not. Without an
+ * address, a range allows nothing but an address that is the host's name. */
 const char *policy_refuses(const void *policy, const struct net_target *target,
                            const struct sockaddr *address);
 

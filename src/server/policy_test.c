@@ -168,6 +168,26 @@ static void test_addresses_of_names(void **state)
     policy_free(&policy);
 }
 
+/* By way of a proxy, nobody here sees the address. */
+static void test_unseen_addresses(void **state)
+{
+    const struct net_target name = {slice_str("db.internal"), 80, false};
+    const struct net_target known = {slice_str("api.example.com"), 80, false};
+    const struct net_target inside = {slice_str("10.1.2.3"), 80, false};
+    const struct net_target metadata = {slice_str("169.254.169.254"), 80, false};
+    struct policy policy = {.guarded = true};
+
+    (void)state;
+    assert_null(policy_refuses(&policy, &name, NULL));
+    assert_non_null(policy_refuses(&policy, &metadata, NULL));
+    assert_int_equal(policy_add(&policy, "10.0.0.0/8", NULL), CODE_OK);
+    assert_int_equal(policy_add(&policy, "*.example.com", NULL), CODE_OK);
+    assert_non_null(strstr(policy_refuses(&policy, &name, NULL), "a proxy"));
+    assert_null(policy_refuses(&policy, &known, NULL));
+    assert_null(policy_refuses(&policy, &inside, NULL));
+    policy_free(&policy);
+}
+
 /* Only who names link-local addresses gets them. */
 static void test_guard(void **state)
 {
@@ -210,7 +230,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_addresses), cmocka_unit_test(test_what_is_no_pattern),
         cmocka_unit_test(test_urls),      cmocka_unit_test(test_addresses_of_names),
-        cmocka_unit_test(test_guard),
+        cmocka_unit_test(test_guard),     cmocka_unit_test(test_unseen_addresses),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
