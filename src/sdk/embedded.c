@@ -28,7 +28,7 @@ struct sdk_embedded {
     struct invoker vtable; /* first */
     struct dispatch_client *client;
     struct sdk_embedded_options options;
-    char *url;
+    char *url, *store; /* copies: the server reads its store's name as long as it lives */
     struct server *server;
     struct net_watch *watch;
     bool settling; /* somebody waits until no call is live */
@@ -226,7 +226,7 @@ static int start(struct sdk_embedded *embedded, struct error *err)
 {
     struct server_options options = {
         .loop = embedded->client->loop,
-        .store = embedded->options.store,
+        .store = embedded->store,
         .store_wait_ms = embedded->options.store_wait_ms,
         .store_inline = embedded->options.store_inline,
         .invoker = &embedded->vtable,
@@ -237,8 +237,7 @@ static int start(struct sdk_embedded *embedded, struct error *err)
         .arg = embedded,
     };
 
-    embedded->url = strdup(embedded->options.url);
-    if (!embedded->url)
+    if (!embedded->url || !embedded->store)
         return error_memory(err);
     if (embedded->wake < 0)
         return error_set(err, CODE_RESOURCE_EXHAUSTED, "cannot make an eventfd");
@@ -260,6 +259,8 @@ int sdk_embedded_create(struct dispatch_client *client, const struct sdk_embedde
     embedded->vtable = (struct invoker){.run = invoker_run, .cancel = invoker_cancel};
     embedded->client = client;
     embedded->options = *options;
+    embedded->url = strdup(options->url);
+    embedded->store = strdup(options->store);
     embedded->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     list_init(&embedded->answers);
     pthread_mutex_init(&embedded->lock, NULL);
@@ -289,6 +290,7 @@ void sdk_embedded_destroy(struct sdk_embedded *embedded)
     net_watch_destroy(embedded->watch);
     pthread_mutex_destroy(&embedded->lock);
     free(embedded->url);
+    free(embedded->store);
     free(embedded);
 }
 
