@@ -37,6 +37,8 @@ says 0 '-s, --session ID' run -h
 says 2 'no command to run' run --session x
 says 0 "^$version\$" version
 says 0 "^$version\$" --version
+says 0 '^dispatch version devel' -v
+says 0 '^Account Management Commands:' help
 says 2 'no command sever: did you mean server' sever
 says 2 'no command sever: did you mean server' help sever
 says 2 'no command xyzzy' xyzzy
@@ -105,3 +107,39 @@ says 1 'connect to 127.0.0.1:2: ' -k x verification get --env-file="$dir/env"
 says 2 "failed to load env file from $dir/none: No such file" --env-file "$dir/none" version
 echo 'A B' >"$dir/env"
 says 2 "failed to load env file from $dir/env: line 1: there is no '='" run --env-file "$dir/env"
+
+# --- completion
+
+says 2 'for which shell' completion
+says 2 'there are bash, zsh and fish' completion tcsh
+for shell in bash zsh fish; do
+    "$dispatch" completion "$shell" >"$dir/$shell"
+    ! command -v "$shell" >/dev/null || "$shell" -n "$dir/$shell" || {
+        echo "failed: $shell cannot read its completions"
+        exit 1
+    }
+    for command in $("$dispatch" help | sed -n '/Commands:$/,/^$/s/^  \([a-z]*\) .*/\1/p'); do
+        grep -q "\b$command\b" "$dir/$shell" || { echo "failed: $shell: no $command"; exit 1; }
+    done
+done
+# completes WANTED WORD...: what bash offers for the last word
+completes() {
+    wanted=$1
+    shift
+    found=$(bash -c '. "$0"; COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)); _dispatch
+        echo "${COMPREPLY[*]}"' "$dir/bash" "$@")
+    [ "$found" = "$wanted" ] || { echo "failed: $*: '$found' is offered, not '$wanted'"; exit 1; }
+}
+if command -v bash >/dev/null; then
+    completes 'switch' dispatch sw
+    completes 'switch' dispatch --api-key x sw
+    completes 'get rollout' dispatch verification ''
+    completes 'rollout' dispatch -k x verification ro
+    completes '--session' dispatch run --se
+    completes '--env-file' dispatch run --env
+    completes '' dispatch run --session ''
+    completes '' dispatch run -s --se
+    completes '' dispatch run -- --se
+    completes 'verification version' dispatch help ver
+    completes '' dispatch none ''
+fi

@@ -18,7 +18,7 @@
 
 enum { API_KEY, ENV_FILE };
 
-static const struct cli_option persistent_options[] = {
+const struct cli_option cli_persistent_options[] = {
     [API_KEY] = {"api-key", "KEY",
                  "the key to a server (default: $DISPATCH_API_KEY, else that of the\n"
                  "organization chosen by `dispatch switch`)"},
@@ -27,7 +27,7 @@ static const struct cli_option persistent_options[] = {
     {0},
 };
 
-static const struct cli_letter persistent_letters[] = {{'k', "api-key"}, {0}};
+const struct cli_letter cli_persistent_letters[] = {{'k', "api-key"}, {0}};
 
 static const struct cli_option program_options[] = {{"version", NULL, "print the version"}, {0}};
 static const struct cli_letter program_letters[] = {{'v', "version"}, {0}};
@@ -111,7 +111,7 @@ static const struct cli_option *nearest_option(const struct cli_command *command
         if (near(name, o->name, &least))
             found = o;
     }
-    for (const struct cli_option *o = persistent_options; o->name; o++) {
+    for (const struct cli_option *o = cli_persistent_options; o->name; o++) {
         if (near(name, o->name, &least))
             found = o;
     }
@@ -181,11 +181,20 @@ static void print_options(FILE *to, const struct cli_command *command)
     fputs("\nOptions:\n", to);
     for (const struct cli_option *o = command->options; o && o->name; o++)
         print_option(to, command->letters, o);
-    for (const struct cli_option *o = persistent_options; o->name; o++) {
+    for (const struct cli_option *o = cli_persistent_options; o->name; o++) {
         if (!find_in(command->options, o->name, strlen(o->name)))
-            print_option(to, persistent_letters, o);
+            print_option(to, cli_persistent_letters, o);
     }
     print_option(to, help_letters, &help);
+}
+
+static void print_group(FILE *to, enum cli_group group, const char *heading)
+{
+    fprintf(to, "\n%s Commands:\n", heading);
+    for (size_t i = 0; cli_commands[i]; i++) {
+        if (cli_commands[i]->group == group)
+            fprintf(to, "  %-12s %s\n", cli_commands[i]->name, cli_commands[i]->summary);
+    }
 }
 
 static void print_program_help(FILE *to)
@@ -194,12 +203,13 @@ static void print_program_help(FILE *to)
           "acknowledged, run at least once, retried when it fails for a passing reason,\n"
           "and its result delivered.\n"
           "\n"
-          "Usage: dispatch COMMAND [OPTION...]\n"
-          "\n"
-          "Commands:\n",
+          "Usage: dispatch COMMAND [OPTION...]\n",
           to);
-    for (size_t i = 0; cli_commands[i]; i++)
-        fprintf(to, "  %-12s %s\n", cli_commands[i]->name, cli_commands[i]->summary);
+    print_group(to, CLI_GROUP_DISPATCH, "Dispatch");
+    print_group(to, CLI_GROUP_OPERATOR, "Operator");
+    print_group(to, CLI_GROUP_ACCOUNT, "Account Management");
+    print_group(to, CLI_GROUP_FURTHER, "Further");
+    print_options(to, &cli_program);
     fputs("\n`dispatch help COMMAND` explains one of them.\n"
           "\n"
           "Exit status: 0 success; 1 failure; 2 the command line is wrong;\n"
@@ -228,7 +238,7 @@ static const struct cli_option *find_option(const struct cli_command *command, c
 {
     const struct cli_option *found = find_in(command->options, name, len);
 
-    return found ? found : find_in(persistent_options, name, len);
+    return found ? found : find_in(cli_persistent_options, name, len);
 }
 
 static enum cli_next unknown_option(const struct cli_command *command, const char *text, size_t len)
@@ -283,7 +293,7 @@ static enum cli_next read_letter(const struct cli_command *command, int argc, ch
     const struct cli_letter *l = find_letter(command->letters, text[1]);
 
     if (!l)
-        l = find_letter(persistent_letters, text[1]);
+        l = find_letter(cli_persistent_letters, text[1]);
     if (l) {
         arg->option = find_option(command, l->name, strlen(l->name));
         arg->value = text[2] ? text + 2 : NULL;
@@ -334,7 +344,7 @@ static bool take_persistent(const struct cli_arg *arg)
 {
     struct error err;
 
-    if (arg->option == &persistent_options[API_KEY]) {
+    if (arg->option == &cli_persistent_options[API_KEY]) {
         cli_persistent.api_key = arg->value;
     } else if (dotenv_load(arg->value, &err)) {
         cli_fail("%s", err.message);
@@ -349,8 +359,8 @@ enum cli_next cli_next(const struct cli_command *command, int argc, char **argv,
     enum cli_next next;
 
     while ((next = next_arg(command, argc, argv, at, arg)) == CLI_NEXT_ARG) {
-        bool persistent = arg->option == &persistent_options[API_KEY] ||
-                          arg->option == &persistent_options[ENV_FILE];
+        bool persistent = arg->option == &cli_persistent_options[API_KEY] ||
+                          arg->option == &cli_persistent_options[ENV_FILE];
 
         if (!persistent)
             return next;

@@ -29,8 +29,12 @@ struct cli_letter {
     const char *name; /* of the option */
 };
 
+/* Under which heading the help lists a command. */
+enum cli_group { CLI_GROUP_OPERATOR, CLI_GROUP_ACCOUNT, CLI_GROUP_DISPATCH, CLI_GROUP_FURTHER };
+
 struct cli_command {
     const char *name;
+    enum cli_group group;
     const char *usage;                /* behind the name */
     const char *summary;              /* one line */
     const char *details;              /* examples, environment; ends with a newline; or NULL */
@@ -46,6 +50,8 @@ struct cli_persistent {
 };
 
 extern struct cli_persistent cli_persistent;
+extern const struct cli_option cli_persistent_options[];
+extern const struct cli_letter cli_persistent_letters[];
 /* What stands before the name of a command; the name is the first argument. */
 extern const struct cli_command cli_program;
 
@@ -86,6 +92,6 @@ bool cli_duration(const char *text, uint32_t *ms);
 bool cli_size(const char *text, uint64_t *bytes);
 
 extern const struct cli_command cli_login, cli_switch, cli_run, cli_server, cli_get, cli_keys,
-    cli_store, cli_verification, cli_version, cli_help;
+    cli_store, cli_verification, cli_completion, cli_version, cli_help;
 
 #endif

@@ -30,6 +30,7 @@ static int run(const struct cli_command *self, int argc, char **argv)
 
 const struct cli_command cli_help = {
     .name = "help",
+    .group = CLI_GROUP_FURTHER,
     .usage = "[COMMAND]",
     .summary = "explain a command, or say which there are",
     .run = run,

@@ -299,6 +299,7 @@ static const char verification_details[] =
 
 const struct cli_command cli_verification = {
     .name = "verification",
+    .group = CLI_GROUP_ACCOUNT,
     .usage = "get|rollout [OPTION...]",
     .summary = "the keys that runs are signed with",
     .details = verification_details,

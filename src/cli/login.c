@@ -241,6 +241,7 @@ static int run(const struct cli_command *self, int argc, char **argv)
 
 const struct cli_command cli_login = {
     .name = "login",
+    .group = CLI_GROUP_ACCOUNT,
     .usage = "[OPTION...]",
     .summary = "get an API key from a server, and write it down",
     .details = details,

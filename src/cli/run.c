@@ -634,6 +634,7 @@ static int run(const struct cli_command *self, int argc, char **argv)
 
 const struct cli_command cli_run = {
     .name = "run",
+    .group = CLI_GROUP_DISPATCH,
     .usage = "[OPTION...] -- COMMAND [ARGUMENT...]",
     .summary = "run an application with an orchestrator of its own, or for another",
     .details = details,

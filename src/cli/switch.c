@@ -71,6 +71,7 @@ static int run(const struct cli_command *self, int argc, char **argv)
 
 const struct cli_command cli_switch = {
     .name = "switch",
+    .group = CLI_GROUP_ACCOUNT,
     .usage = "[ORGANIZATION]",
     .summary = "say which organization is meant, or list those that there are",
     .details = "They are those of the configuration file, which `dispatch login` writes.\n"

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* `dispatch version`: the number alone, for scripts. */
+/* `dispatch version`: the original's words on stderr, and the number alone on stdout, for scripts.
+ */
 #include "cli/cli.h"
+#include "revision.h"
 
 static int run(const struct cli_command *self, int argc, char **argv)
 {
@@ -17,12 +19,15 @@ static int run(const struct cli_command *self, int argc, char **argv)
     case CLI_NEXT_END:
         break;
     }
+    fprintf(stderr, "dispatch version devel%s%s\n", *DISPATCH_REVISION ? " " : "",
+            DISPATCH_REVISION);
     puts(DISPATCH_VERSION);
     return CLI_OK;
 }
 
 const struct cli_command cli_version = {
     .name = "version",
+    .group = CLI_GROUP_FURTHER,
     .usage = "",
     .summary = "print the version",
     .run = run,
