@@ -158,14 +158,19 @@ static void world_trace(void *arg, const char *line)
     snprintf(w->trace + len, sizeof w->trace - len, "%s\n", line);
 }
 
-void world_init(struct world *w)
+void world_prepare(struct world *w)
 {
-    struct error err = {0};
-
     w->clock.now = world_clock;
     w->now = T0;
     w->invoker.run = world_run;
     w->invoker.cancel = world_cancel;
+}
+
+void world_init(struct world *w)
+{
+    struct error err = {0};
+
+    world_prepare(w);
     assert_int_equal(store_memory_create(&w->memory, TEST_TAG, &err), 0);
     world_start(w);
 }

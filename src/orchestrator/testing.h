@@ -47,6 +47,8 @@ extern bool testing_armed, testing_refusing;
 
 /* Makes a world with its orchestrator open. Options are as in w->options, if the test set some. */
 void world_init(struct world *w);
+/* A world with a clock and an invoker only. */
+void world_prepare(struct world *w);
 void world_start(struct world *w);
 void world_restart(
     struct world *w); /* destroys the orchestrator, makes another on the same store */
