@@ -261,6 +261,9 @@ int request_lookup_code(const struct lookup *l, struct error *err); /* of one th
 int lookup_info(struct lookup *l, struct arena *arena, Dispatch__V1__CallInfo **info,
                 struct error *err);
 
+/* Adds what no row says: that a live call runs, and why it does not. */
+void lookup_live_facts(const struct orchestrator *o, struct engine_row *row, struct buf *why);
+
 /* --- lease.c -----------------------------------------------------------------------------------
  */
 
@@ -347,7 +350,7 @@ struct orchestrator {
     struct map waits_by_id;
     struct heap deadlines;
     struct map keyed; /* place to struct keyed: requests with a key that are under way */
-    size_t wait_count, lookup_count, sleeper_count;
+    size_t wait_count, lookup_count, sleeper_count, listing_count;
 
     uint64_t recovered, commits, commit_failures, committed_bytes;
     struct orchestrator_meters meters;

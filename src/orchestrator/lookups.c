@@ -98,8 +98,8 @@ void lookup_drop(struct lookup *l)
     l->call = l->done = l->input = l->state = NULL;
 }
 
-/* That a call runs is no row, nor what it waits for: only the engine knows. */
-static void add_live_facts(const struct orchestrator *o, struct engine_row *row, struct buf *why)
+/* Only the engine knows them. */
+void lookup_live_facts(const struct orchestrator *o, struct engine_row *row, struct buf *why)
 {
     struct engine_row live;
 
@@ -145,7 +145,7 @@ int lookup_info(struct lookup *l, struct arena *arena, Dispatch__V1__CallInfo **
     if (!slice_eq(row.org, l->org))
         return request_not_known(err, slice_str(l->text));
     if (!l->done) {
-        add_live_facts(l->o, &row, &why);
+        lookup_live_facts(l->o, &row, &why);
         last_error = cache_get(&l->o->cache, CACHE_ERRORS, l->id, 0);
     }
     parts.input = blob_slice(l->input);

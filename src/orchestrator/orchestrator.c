@@ -572,7 +572,8 @@ void orchestrator_destroy(struct orchestrator *o)
     store_async_destroy(o->async); /* every job's done is called */
     run_orphan_all(o);
     engine_drop(o);
-    assert(list_empty(&o->waits) && list_empty(&o->pending) && !o->lookup_count);
+    assert(list_empty(&o->waits) && list_empty(&o->pending));
+    assert(!o->lookup_count && !o->listing_count);
     cache_free(&o->cache);
     map_free(&o->runs_by_attempt);
     map_free(&o->waits_by_id);

@@ -162,6 +162,17 @@ void orchestrator_get(struct orchestrator *o, struct slice org, struct slice id,
 void orchestrator_get_with_state(struct orchestrator *o, struct slice org, struct slice id,
                                  orchestrator_got *done, void *arg);
 
+/*
+ * A page of the organization's calls, as committed, read without holding up what runs: it looks at
+ * a bounded number of rows, and says where the next page goes on. CODE_RESOURCE_EXHAUSTED: too many
+ * such requests at a time. The page lives during the callback.
+ */
+typedef void orchestrator_listed(void *arg, const struct error *error,
+                                 const Dispatch__V1__ListResponse *page);
+void orchestrator_list(struct orchestrator *o, struct slice org,
+                       const Dispatch__V1__ListRequest *request, orchestrator_listed *done,
+                       void *arg);
+
 /* As orchestrator_get, without its input, once it is done, or when max_wait_ns have passed (-1: no
  * limit). NULL if the callback came within the call. */
 struct orchestrator_wait *orchestrator_wait(struct orchestrator *o, struct slice org,

@@ -7,6 +7,7 @@
  *   POST /dispatch.sdk.v1.DispatchService/Wait
  *   POST /dispatch.v1.CallService/Call
  *   POST /dispatch.v1.CallService/Get
+ *   POST /dispatch.v1.CallService/List
  *   POST /dispatch.v1.CallService/Wait
  *   POST /dispatch.v1.CallService/Cancel
  *   POST /dispatch.v1.CallService/Restart

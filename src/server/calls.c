@@ -46,6 +46,16 @@ static void start_get(struct rpc *rpc, const void *message)
         rpc->api->orchestrator, slice_str(rpc->org), slice_str(request->dispatch_id), got, rpc);
 }
 
+static void listed(void *arg, const struct error *error, const Dispatch__V1__ListResponse *page)
+{
+    rpc_end(arg, error, page);
+}
+
+static void start_list(struct rpc *rpc, const void *message)
+{
+    orchestrator_list(rpc->api->orchestrator, slice_str(rpc->org), message, listed, rpc);
+}
+
 /* They end alike: the responses of Wait and Call are of the same shape, and that to the raw id is
  * the result in them. */
 static void waited(void *arg, const struct error *error, const Dispatch__V1__CallInfo *info)
@@ -211,6 +221,7 @@ const struct method api_methods[] = {
      false},
     {"/dispatch.v1.CallService/Complete", &dispatch__v1__complete_request__descriptor,
      start_complete, false},
+    {"/dispatch.v1.CallService/List", &dispatch__v1__list_request__descriptor, start_list, false},
     {"/dispatch.v1.CallService/Restart", &dispatch__v1__restart_request__descriptor, start_restart,
      false},
     {"/dispatch.v1.CallService/Retry", &dispatch__v1__retry_request__descriptor, start_retry,

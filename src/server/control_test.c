@@ -12,6 +12,7 @@
 #include "server/harness_test.h"
 
 #define PATH_COMPLETE "/dispatch.v1.CallService/Complete"
+#define PATH_LIST     "/dispatch.v1.CallService/List"
 #define PATH_CANCEL   "/dispatch.v1.CallService/Cancel"
 #define PATH_RESTART  "/dispatch.v1.CallService/Restart"
 #define PATH_RETRY    "/dispatch.v1.CallService/Retry"
@@ -182,6 +183,36 @@ static void test_stop_with_runs_at_a_session(void **state)
     harness_finish(&h);
 }
 
+static void test_list(void **state)
+{
+    char *first = harness_dispatch(&h, "echo", "null"), *second, *token;
+    Dispatch__V1__ListResponse *page;
+    struct reply reply;
+    struct error err;
+
+    (void)state;
+    harness_wait(&h, first);
+    second = harness_dispatch(&h, "hang", "null");
+    harness_post(&h, &reply, PATH_LIST, "{\"limit\":1}");
+    assert_int_equal(reply.status, 200);
+    assert_int_equal(wire_from_json(&dispatch__v1__list_response__descriptor,
+                                    slice(reply.body, reply.len), &h.arena, &page, &err),
+                     0);
+    assert_int_equal(page->n_calls, 1);
+    assert_string_equal(page->calls[0]->dispatch_id, second);
+    token = page->next_page_token;
+    harness_post(&h, &reply, PATH_LIST, "{\"states\":[\"STATE_DONE\"],\"pageToken\":\"%s\"}",
+                 token);
+    assert_int_equal(wire_from_json(&dispatch__v1__list_response__descriptor,
+                                    slice(reply.body, reply.len), &h.arena, &page, &err),
+                     0);
+    assert_int_equal(page->n_calls, 1);
+    assert_string_equal(page->calls[0]->dispatch_id, first);
+    assert_string_equal(page->next_page_token, "");
+    harness_post(&h, &reply, PATH_LIST, "{\"pageToken\":\"none\"}");
+    assert_int_equal(harness_error(&reply).code, CODE_INVALID_ARGUMENT);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -191,6 +222,7 @@ int main(void)
         TEST(test_complete),
         TEST(test_endpoints_not_allowed),
         cmocka_unit_test(test_stop_with_runs_at_a_session),
+        TEST(test_list),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
