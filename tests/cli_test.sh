@@ -7,6 +7,7 @@
 set -eu
 dispatch=$1 version=$2
 unset DISPATCH_API_KEYS DISPATCH_API_KEY DISPATCH_API_URL DISPATCH_BRIDGE_URL
+unset DISPATCH_ENDPOINT_URL
 
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -56,6 +57,27 @@ says 1 'sqlite:PATH' get x --store memory:
 says 1 'No such file' get x --store "sqlite:$dir/none/store"
 says 1 'says whom to ask' get x --server http://127.0.0.1:1
 says 2 'what is to be done. keys create|list|revoke|confirm' keys
+says 2 'which function. call FUNCTION' call
+says 2 'where is f. --endpoint URL' call f
+says 2 'is the JSON in quotes' call f {a b}
+says 2 'no time, as' call f --at noon
+says 2 'no duration, as' call f --in soon
+says 2 'no number, as' call f --priority high
+says 2 'about the result: --wait' call f --endpoint http://x --json
+says 1 'a text wants quotes' call f text --endpoint http://x --store "sqlite:$dir/store.db"
+says 1 'a text wants quotes' complete x text
+says 2 'for which calls. wait ID' wait
+says 2 'which call. cancel ID' cancel
+says 2 'no option --wiat: did you mean --wait' call f --wiat
+says 2 'which call. complete ID, or' complete
+says 2 'either an ID or --key' complete ID 1 --key k
+says 2 'an output or to an error' complete ID 1 --error e
+says 2 'about an error' complete ID --status OK
+says 1 'there is no status TIMEOOUT' complete ID --error e --status TIMEOOUT
+says 2 'dispatch get ID shows one call' ls ID
+says 2 'a number from 1 to' ls --limit 0
+says 2 'PERMANENT_ERROR, TIMEOUT' ls --status broken
+says 0 'not done in time' help wait
 says 2 'there is no keys drop' keys drop
 says 2 'keys revoke: which one' keys revoke
 says 2 'one argument too many' keys list all

@@ -7,8 +7,6 @@
 /* More than an answer takes: those are bounded by the client that receives them. */
 #define ARENA_MAX ((size_t)256 << 20)
 
-const struct cli_letter ask_letters[] = {{'k', "api-key"}, {0}};
-
 void ask_init(struct ask *ask)
 {
     *ask = (struct ask){0};
@@ -29,8 +27,6 @@ bool ask_takes(struct ask *ask, const struct cli_arg *arg)
 {
     if (ask_is(arg, "server"))
         ask->options.server = arg->value;
-    else if (ask_is(arg, "api-key"))
-        ask->options.api_key = arg->value;
     else if (ask_is(arg, "store"))
         ask->options.store = arg->value;
     else if (ask_is(arg, "org"))
@@ -54,20 +50,37 @@ int ask_calls(struct ask *ask, const char *method, const void *request,
     return reach_ask(ask->reach, path, request, type, &ask->arena, response, &ask->err);
 }
 
+int ask_dispatch(struct ask *ask, const wire_dispatch_request *request,
+                 wire_dispatch_response **response)
+{
+    return reach_ask(ask->reach, "/dispatch.sdk.v1.DispatchService/Dispatch", request,
+                     &dispatch__sdk__v1__dispatch_response__descriptor, &ask->arena, response,
+                     &ask->err);
+}
+
+void ask_correct(const struct ask *ask, Dispatch__V1__CallInfo *call)
+{
+    if (!reach_is_alone(ask->reach) || (call->state != DISPATCH__V1__STATE__STATE_RUNNING &&
+                                        call->state != DISPATCH__V1__STATE__STATE_READY))
+        return;
+    call->state = DISPATCH__V1__STATE__STATE_READY;
+    call->waiting_for = ask_text("a server, or its program, on this store, which nobody holds");
+}
+
 void ask_rewind(struct ask *ask)
 {
     arena_rewind(&ask->arena);
 }
 
-int ask_fail(const struct ask *ask, const char *about)
+int ask_fail(const struct ask *ask)
 {
     const char *next = "";
 
-    if (ask->err.code == CODE_UNAUTHENTICATED)
-        next = "\nGive --api-key KEY or set DISPATCH_API_KEY; `dispatch keys create` makes one.";
+    if (ask->err.code == CODE_NOT_FOUND)
+        next = "\n`dispatch ls` shows the calls that there are.";
     else if (ask->err.code == CODE_UNAVAILABLE)
         next = "\n--server URL or --store sqlite:PATH says whom to ask.";
-    return cli_fail("%s%s%s%s", about ? about : "", about ? ": " : "", ask->err.message, next);
+    return cli_fail("%s%s", ask->err.message, next);
 }
 
 void ask_close(struct ask *ask)

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /* `dispatch get`: all that is known of one call. */
 #include "base/clock.h"
-#include "cli/ask.h"
 #include "cli/lines.h"
-#include "cli/show.h"
+#include "cli/list.h"
 
 #define OUTPUT_MAX ((size_t)256 << 20)
 #define ARENA_MAX  ((size_t)64 << 20)
@@ -14,8 +13,21 @@ struct get {
     bool json;
 };
 
+/* Adds members to the object that `out` ends with. */
+static void add_members(struct buf *out, const struct buf *members)
+{
+    if (!members->len || !out->len || out->failed)
+        return;
+    out->len--; /* the closing brace */
+    buf_append_str(out, ",");
+    buf_append_slice(out, buf_slice(members));
+    buf_append_str(out, "}");
+    out->failed = out->failed || members->failed;
+}
+
 /* The call's own JSON, with the journal read instead of its bytes. */
-static void print_json(Dispatch__V1__CallInfo *call, struct buf *out, struct arena *arena)
+static void print_json(Dispatch__V1__CallInfo *call, const struct list_tree *tree, struct buf *out,
+                       struct arena *arena)
 {
     struct buf journal;
 
@@ -23,18 +35,15 @@ static void print_json(Dispatch__V1__CallInfo *call, struct buf *out, struct are
     if (show_state_json(call->coroutine_state, arena, &journal))
         call->coroutine_state = NULL;
     wire_to_json(call, out);
-    if (journal.len && !out->failed) {
-        out->len--; /* the closing brace */
-        buf_append_str(out, ",");
-        buf_append_slice(out, buf_slice(&journal));
-        buf_append_str(out, "}");
-    }
+    add_members(out, &journal);
+    buf_reset(&journal);
+    list_tree_json(tree, &journal);
+    add_members(out, &journal);
     buf_append_str(out, "\n");
-    out->failed = out->failed || journal.failed;
     buf_free(&journal);
 }
 
-static int print(struct get *get, Dispatch__V1__CallInfo *call)
+static int print(struct get *get, Dispatch__V1__CallInfo *call, const struct list_tree *tree)
 {
     struct arena arena;
     struct buf out;
@@ -47,9 +56,10 @@ static int print(struct get *get, Dispatch__V1__CallInfo *call)
     arena_init(&arena, ARENA_MAX);
     buf_init(&out, OUTPUT_MAX);
     if (get->json) {
-        print_json(call, &out, &arena);
+        print_json(call, tree, &out, &arena);
     } else {
         show_call(&show, call);
+        list_tree_show(&show, call, tree);
         if (call->coroutine_state)
             show_state(&show, call->coroutine_state);
     }
@@ -63,15 +73,19 @@ static int get_it(struct get *get)
 {
     Dispatch__V1__GetRequest request = DISPATCH__V1__GET_REQUEST__INIT;
     Dispatch__V1__GetResponse *response;
+    struct list_tree tree;
 
     request.dispatch_id = ask_text(get->id);
     request.include_state = true;
     if (ask_open(&get->ask) ||
         ask_calls(&get->ask, "Get", &request, &dispatch__v1__get_response__descriptor, &response))
-        return ask_fail(&get->ask, NULL);
+        return ask_fail(&get->ask);
     if (!response->call)
         return cli_fail("the server answered without the call");
-    return print(get, response->call);
+    ask_correct(&get->ask, response->call);
+    if (list_tree_load(&get->ask, response->call, &tree))
+        return ask_fail(&get->ask);
+    return print(get, response->call, &tree);
 }
 
 static int run(const struct cli_command *self, int argc, char **argv)
@@ -109,11 +123,13 @@ static const struct cli_option options[] = {
 
 static const char details[] =
     "Shows the call's input and output or error, how often it was tried, why it waits,\n"
-    "and, of a function of the C SDK that waits in its middle, its journal: a line an\n"
-    "entry, with the call (as the function counts its calls and timers), the bytes that\n"
-    "it takes and the status of a result. Of other states, type and size.\n"
+    "the tree of calls below it, and, of a function of the C SDK that waits in its middle,\n"
+    "its journal: a line an entry, with the call (as the function counts its calls and\n"
+    "timers), the bytes that it takes and the status of a result. Of other states, type\n"
+    "and size.\n"
     "\n"
-    "With --json: the dispatch.v1.CallInfo, and in \"journal\" the entries.\n"
+    "With --json: the dispatch.v1.CallInfo; in \"journal\" the entries, and in \"children\"\n"
+    "the calls below, each with the id of its parent, the oldest first.\n"
     "\n"
     "Example:\n"
     "    dispatch get ID --json | jq .state\n"
@@ -126,6 +142,5 @@ const struct cli_command cli_get = {
     .summary = "show a call: state, result, why it waits, its journal",
     .details = details,
     .options = options,
-    .letters = ask_letters,
     .run = run,
 };

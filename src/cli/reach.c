@@ -26,6 +26,7 @@ struct reach {
     struct origin origin; /* the key to it; "": there is none, and that is why: */
     struct error no_key;
     const char *org;
+    const char *key;       /* of idempotency, of each request; NULL: none */
     struct server *server; /* of a store that nobody held */
     struct invoker idle;
     uint32_t timeout_ms;
@@ -96,16 +97,13 @@ static int send_and_wait(struct reach *r, const char *method, const char *path, 
                          struct error *err)
 {
     char target[TEXT_MAX], authorization[KEYS_LENGTH_MAX + 16];
-    struct net_header headers[] = {
-        {slice_str("content-type"), slice_str("application/proto")},
-        {slice_str("dispatch-organization"), slice_str(r->org ? r->org : ORG_DEFAULT)},
-    };
+    struct net_header headers[3] = {{slice_str("content-type"), slice_str("application/proto")}};
     struct net_outgoing outgoing = {.host = r->url.host,
                                     .port = r->url.port,
                                     .tls = slice_eq_str(r->url.scheme, "https"),
                                     .method = slice_str(method),
                                     .headers = headers,
-                                    .header_count = 2,
+                                    .header_count = 1,
                                     .body = body,
                                     .timeout_ms = r->timeout_ms,
                                     .done = answered,
@@ -116,10 +114,15 @@ static int send_and_wait(struct reach *r, const char *method, const char *path, 
     snprintf(authorization, sizeof authorization, "Bearer %s", r->origin.key);
     if (r->socket[0])
         outgoing.host = slice_str(r->socket);
-    else
-        headers[1] = (struct net_header){slice_str("authorization"), slice_str(authorization)};
-    if (!r->socket[0] && !r->origin.key[0])
-        outgoing.header_count = 1;
+    if (r->socket[0])
+        headers[outgoing.header_count++] = (struct net_header){
+            slice_str("dispatch-organization"), slice_str(r->org ? r->org : ORG_DEFAULT)};
+    else if (r->origin.key[0])
+        headers[outgoing.header_count++] =
+            (struct net_header){slice_str("authorization"), slice_str(authorization)};
+    if (r->key)
+        headers[outgoing.header_count++] =
+            (struct net_header){slice_str("idempotency-key"), slice_str(r->key)};
     outgoing.target = slice_str(target);
     r->done = r->unsent = false;
     r->code = 0;
@@ -159,6 +162,16 @@ int reach_get(struct reach *r, const char *path, struct arena *arena, struct rea
     code = send_and_wait(r, "GET", path, NULL, err);
     r->text = NULL;
     return code;
+}
+
+void reach_set_key(struct reach *r, const char *key)
+{
+    r->key = key;
+}
+
+bool reach_is_alone(const struct reach *r)
+{
+    return r->server != NULL;
 }
 
 /* --- a store ---------------------------------------------------------------------------------- */

@@ -40,6 +40,11 @@ struct reach_text {
 /* Gets what is at the path, whatever its status; the body in the arena. */
 int reach_get(struct reach *reach, const char *path, struct arena *arena, struct reach_text *text,
               struct error *err);
+/* The requests from now on carry this Idempotency-Key, which lives until another one is set; NULL:
+ * none. */
+void reach_set_key(struct reach *reach, const char *key);
+/* Nobody held the store, so that this process does: nothing in it is run meanwhile. */
+bool reach_is_alone(const struct reach *reach);
 void reach_close(struct reach *reach); /* NULL is fine */
 
 #endif

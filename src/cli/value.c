@@ -42,12 +42,14 @@ static bool whole_number(struct slice json)
     return at == json.len;
 }
 
+/* NULL: it is no JSON. */
 static const char *type_of(struct slice json)
 {
-    switch (*(const char *)json.data) {
-    case 't':
-    case 'f':
+    if (slice_eq_str(json, "true") || slice_eq_str(json, "false"))
         return "BoolValue";
+    if (!memchr("\"{[-0123456789", *(const char *)json.data, 14))
+        return NULL;
+    switch (*(const char *)json.data) {
     case '"':
         return "StringValue";
     case '{':
@@ -71,13 +73,13 @@ int value_parse(struct slice text, struct arena *arena, wire_any **any, struct e
         *any = NULL;
         return CODE_OK;
     }
-    if (!memchr("tf\"{[-0123456789", *(const char *)json.data, 16))
+    type = type_of(json);
+    if (!type)
         return error_set(err, CODE_INVALID_ARGUMENT,
                          "'%.40s' is no JSON: a text wants quotes, as in '\"text\"'",
                          (const char *)arena_dup(arena, json));
     if (*(const char *)json.data == '{' && begins_with_type(json))
         return wire_from_json(&google__protobuf__any__descriptor, json, arena, any, err);
-    type = type_of(json);
     buf_init(&wrapped, TEXT_MAX);
     buf_printf(&wrapped, "{\"@type\":\"" WIRE_TYPE_PREFIX "google.protobuf.%s\",\"value\":", type);
     buf_append_slice(&wrapped, json);
