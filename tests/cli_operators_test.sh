@@ -138,6 +138,10 @@ says 0 '' ask cancel "$put_off"
 refused=$(ask call approve --endpoint event: --key e-2)
 says 0 '' ask complete "$refused" --error 'not today' --error-type Later --status NOT_FOUND
 says 1 'ended with NOT_FOUND: Later: not today' ask wait "$refused"
+# Nothing is left that a stop would wait for.
+# shellcheck disable=SC2046
+says 0 '' ask cancel $(ask ls --function hang --state live --json |
+    sed -n 's/^{"dispatchId":"\([^"]*\)".*/\1/p')
 kill -TERM "$server_pid"
 stopped 0
 kill "$endpoint_pid"
