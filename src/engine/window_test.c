@@ -96,6 +96,45 @@ static void test_it_stays_within_its_bounds(void **state)
     bench_destroy(b);
 }
 
+/* Runs in flight of calls after this one, or up to it. */
+static size_t in_flight(const struct bench *b, uint64_t id, bool after)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < b->runs_len; i++)
+        count += (b->runs[i].call > id) == after;
+    return count;
+}
+
+/* What one overloads at a host is nothing to another's calls to that same host. */
+static void test_organizations_have_windows_of_their_own(void **state)
+{
+    struct bench *b = bench_create_with((struct engine_config){.window_max = 100});
+    uint64_t last = crowd(b, 100), id;
+    struct engine_spec spec = bench_spec("f");
+    size_t first = 0;
+
+    (void)state;
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(engine_dispatch(b->e, b->now, slice_str("other"), &spec, 1, b, &id, NULL),
+                         0);
+    bench_commit(b);
+    assert_int_equal(in_flight(b, last, false), 16);
+    assert_int_equal(in_flight(b, last, true), 16);
+
+    run_fails(b, STATUS_THROTTLED, false, false);
+    assert_int_equal(in_flight(b, last, false), 15);
+    assert_true(b->runs[0].call <= last);
+    succeed(b, 4);
+    assert_int_equal(in_flight(b, last, false), 12); /* all that is left of its window */
+    assert_int_equal(in_flight(b, last, true), 16);
+    while (b->runs[first].call <= last)
+        first++;
+    bench_exit(b, bench_take_run(b, b->runs[first].call), STATUS_OK, NULL);
+    assert_int_equal(in_flight(b, last, true), 17); /* and this one's grows */
+    bench_destroy(b);
+}
+
 static void test_what_decreases_it(void **state)
 {
     static const struct {
@@ -217,6 +256,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_it_doubles_until_the_first_decrease),
         cmocka_unit_test(test_it_stays_within_its_bounds),
+        cmocka_unit_test(test_organizations_have_windows_of_their_own),
         cmocka_unit_test(test_what_decreases_it),
         cmocka_unit_test(test_at_most_once_a_second),
         cmocka_unit_test(test_an_application_s_own_failures_leave_four),

@@ -111,6 +111,7 @@ static void serve_run(void *arg, struct net_exchange *exchange, const struct net
     wire_run_request *run;
     struct arena arena;
 
+    h->was_http2 = request->http2;
     if (!verify_run(h, exchange, request))
         return;
     arena_init(&arena, 1 << 20);
@@ -178,10 +179,10 @@ void harness_until(struct harness *h, const bool *flag)
         net_loop_run(h->loop);
 }
 
-static void start_endpoint(struct harness *h)
+static void start_endpoint(struct harness *h, bool h2c)
 {
     struct net_server_options options = {
-        .host = "127.0.0.1", .handle = serve_run, .gone = run_gone, .arg = h};
+        .host = "127.0.0.1", .advertise_h2c = h2c, .handle = serve_run, .gone = run_gone, .arg = h};
 
     assert_int_equal(net_server_create(&h->endpoint, h->loop, &options, NULL), CODE_OK);
     snprintf(h->endpoint_url, sizeof h->endpoint_url, "http://127.0.0.1:%u",
@@ -209,7 +210,7 @@ static void start(struct harness *h, const char *store, const char *allowed, boo
     assert_int_equal(net_loop_create(&h->loop, NULL), CODE_OK);
     assert_int_equal(net_client_create(&h->client, h->loop, &(struct net_client_options){0}, NULL),
                      CODE_OK);
-    start_endpoint(h);
+    start_endpoint(h, false);
     policy_init(&h->policy);
     if (allowed)
         assert_int_equal(policy_add(&h->policy, allowed, NULL), CODE_OK);
@@ -236,6 +237,12 @@ void harness_start_on(struct harness *h, const char *store, bool with_keys, uint
 void harness_start_restricted(struct harness *h, const char *allowed)
 {
     start(h, "memory:", allowed, true, 5000);
+}
+
+void harness_speak_h2c(struct harness *h)
+{
+    net_server_destroy(h->endpoint);
+    start_endpoint(h, true);
 }
 
 void harness_finish(struct harness *h)

@@ -28,6 +28,7 @@ struct harness {
     char control[PATH_MAX];                  /* not empty: requests go to this socket instead */
     const struct signature_public *verifier; /* the endpoint refuses what it has not signed */
     bool was_signed;                         /* the last run, in whatever way */
+    bool was_http2;                          /* the last run's request */
     bool ready, stopped;
     unsigned runs;
     char run_id[64], run_request_id[128]; /* of the last run: its call, its X-Request-Id */
@@ -69,6 +70,8 @@ void harness_finish(struct harness *h);
 /* Runs the loop until *flag. */
 void harness_until(struct harness *h, const bool *flag);
 void harness_release(struct harness *h);
+/* The endpoint, which nothing hangs at, listens anew and says that it speaks HTTP/2. */
+void harness_speak_h2c(struct harness *h);
 
 struct net_call *harness_send(struct harness *h, const struct ask *ask, struct reply *reply);
 /* harness_send, and runs the loop until the reply is there. */

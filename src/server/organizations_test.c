@@ -280,6 +280,13 @@ static void runs_are_signed(void **state)
     w->h.verifier = &second;
     assert_int_equal(run_once(w, acme), 200);
     assert_true(w->h.was_signed);
+
+    harness_speak_h2c(&w->h);
+    assert_int_equal(run_once(w, acme), 200);
+    assert_false(w->h.was_http2); /* there it learns that it may */
+    assert_int_equal(run_once(w, acme), 200);
+    assert_true(w->h.was_http2);
+    assert_true(w->h.was_signed);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
