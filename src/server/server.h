@@ -29,7 +29,7 @@ struct server_options {
      * server_reload_tls: they outlive the server. */
     const char *tls_cert_file, *tls_key_file;
     const char *ca_file;    /* see server/invoker.h */
-    const char *store;      /* for store_open */
+    const char *store;      /* for store_open; outlives the server */
     uint32_t store_wait_ms; /* how long to wait for one that another process holds; 0: not */
     bool store_inline;      /* the store is used on the loop's thread, not on threads of its own */
     /* Delivers the runs instead of the server's own invoker, which it may hand some to
