@@ -130,6 +130,18 @@ says 2 "failed to load env file from $dir/none: No such file" --env-file "$dir/n
 echo 'A B' >"$dir/env"
 says 2 "failed to load env file from $dir/env: line 1: there is no '='" run --env-file "$dir/env"
 
+# --- templates
+
+says 2 'which template' init
+says 2 'no template rust: there are c, cpp and python' init rust
+says 1 'no template for Go here' init go
+says 1 "the directory $dir is not empty" init c "$dir"
+says 1 "$dir/none/app: No such file" init c "$dir/none/app"
+says 0 "^    cd $dir/py\$" init python "$dir/py"
+says 1 "the directory $dir/py is not empty" init python "$dir/py"
+! command -v python3 >/dev/null ||
+    python3 -c 'import ast, sys; ast.parse(open(sys.argv[1]).read())' "$dir/py/main.py"
+
 # --- completion
 
 says 2 'for which shell' completion

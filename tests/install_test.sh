@@ -113,6 +113,20 @@ program() {
     fi
 }
 
+# template NAME VARIABLE=VALUE: what `dispatch init` makes of it builds and runs
+template() {
+    command -v make >/dev/null || {
+        echo 'no make: the template was not tried'
+        return 0
+    }
+    "$prefix/bin/dispatch" init "$1" "$dir/$1" >"$dir/out" || fail "dispatch init $1"
+    make -C "$dir/$1" "$2" >"$dir/out" 2>&1 || { cat "$dir/out" >&2; fail "template $1: make"; }
+    found=$(cd "$dir/$1" && env -u DISPATCH_API_URL -u DISPATCH_API_KEY -u DISPATCH_STORE \
+        XDG_STATE_HOME="$dir/state" LD_LIBRARY_PATH="$libdir" ./app) ||
+        fail "template $1: it failed"
+    [ "$found" = 'Hello, World! Hello, Dispatch!' ] || fail "template $1: it said '$found'"
+}
+
 # shellcheck disable=SC2086 # words are wanted
 case $what in
 files)
@@ -120,13 +134,15 @@ files)
     check_names
     check_pages
     ;;
-c) program $CC -std=c11 -Wall -Wextra -Wpedantic -Werror "$tests/install/app.c" ;;
+c) program $CC -std=c11 -Wall -Wextra -Wpedantic -Werror "$tests/install/app.c"
+    template c "CC=$CC" ;;
 c++)
     command -v ${CXX%% *} >/dev/null || {
         echo 'no C++ compiler: nothing tried'
         exit 77
     }
     program $CXX -std=c++17 -Wall -Wextra -Wpedantic -Werror "$tests/install/app.cc"
+    template cpp "CXX=$CXX"
     ;;
 *) fail "no part $what" ;;
 esac
