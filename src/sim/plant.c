@@ -91,7 +91,7 @@ static void falsify(struct liar *l, struct batch *to, const struct batch *from)
     for (size_t i = 0; i < count; i++) {
         const struct batch_op *op = &from->ops[i];
 
-        if (loses && op->table == TABLE_CALL && op->put && !ledger_find(l->world, op->key)) {
+        if (loses && op->table == TABLE_CALL && op->put && !ledger_get(l->world, op->key)->known) {
             loses = false;
             continue;
         }

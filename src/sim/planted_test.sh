@@ -22,7 +22,7 @@ expect() {
 }
 
 simulator=$1
-expect lost-call 10
+expect lost-call 3
 expect doubled-result 3
 expect early-ack 3
 expect foreign-result 3
