@@ -119,6 +119,8 @@ run 1 -- sh -c 'echo out; echo err >&2; printf "no end"; exit 1'
 says '^sh       | out$'
 says '^sh       | err$'
 says '^sh       | no end$'
+run 1 -- sh -c 'head -c 65000 /dev/zero | tr "\0" x; exit 1'
+[ "$(grep -c '^sh       | x' "$dir/err")" = 1 ] || fail 'a line of less than 64 KiB was cut'
 run 1 -- sh -c 'head -c 1000000 /dev/zero | tr "\0" x; exit 1'
 [ "$(grep '^sh       | x' "$dir/err" | tr -cd x | wc -c)" = 1000000 ] || fail 'a long line was cut'
 

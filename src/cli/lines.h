@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define LINES_MAX        16384
+#define LINES_MAX        65536 /* as much as the original reads */
 #define LINES_PREFIX_MAX 256
 
 struct lines {
