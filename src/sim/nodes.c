@@ -43,7 +43,7 @@ static void pause(struct world *w, void *arg)
         world_count(w, FAULT_PAUSE);
         trace(w, "process %" PRIu64 " is paused", w->node->serial);
     }
-    world_at(w, w->now + world_draw_ns(w, 4 * w->lease_ns), pause, arg);
+    world_at(w, w->now + world_draw_ns(w, w->lease_ns), pause, arg);
 }
 
 void nodes_init(struct world *w)
@@ -59,7 +59,7 @@ void nodes_init(struct world *w)
     w->lease_ns = (5 + (int64_t)rand_below(&w->rand, 40)) * NS_PER_S;
     w->node_count = 2 + (unsigned)rand_below(&w->rand, NODES_MAX - 1);
     w->hasty = world_once_in(w, 4);
-    world_at(w, w->now + world_draw_ns(w, 4 * w->lease_ns), pause, NULL);
+    world_at(w, w->now + world_draw_ns(w, w->lease_ns), pause, NULL);
 }
 
 void nodes_fenced(struct world *w)

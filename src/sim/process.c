@@ -41,7 +41,9 @@ static void on_trace(void *arg, const char *line)
         trace(w, "%s%s", leads ? "" : "without the lease: ", line);
         if (leads && strncmp(line, "call ", 5) == 0)
             note_move(w, line);
-        CHECK(w, p->failing || world_may(w, FAULT_NO_MEMORY) || !strstr(line, "-> waiting: retry"),
+        CHECK(w,
+              p->failing || !leads || world_may(w, FAULT_NO_MEMORY) ||
+                  !strstr(line, "-> waiting: retry"),
               "only what failed is retried", "%s", line);
     }
     memory_scarce(w, was);
