@@ -331,12 +331,14 @@ static void path_call(long count)
     dispatch_embedded_close(embedded);
 }
 
-/* Each await is a call of noop, a poll and a resume. */
+/* Each await is a call of noop, a poll and a resume; a coroutine makes 100, as what an await takes
+ * depends on how long its journal has become. */
 static void path_await(long count)
 {
     struct dispatch_embedded *embedded = embed();
 
-    call_embedded("steps", dispatch_int(count));
+    for (; count > 0; count -= 100)
+        call_embedded("steps", dispatch_int(count < 100 ? count : 100));
     dispatch_embedded_close(embedded);
 }
 

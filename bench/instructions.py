@@ -25,7 +25,7 @@ PATHS = {
     "http2": (200, "an HTTP/2 request and its answer, client and server"),
     "run": (200, "a run of a function by an endpoint, bytes in, bytes out"),
     "call": (200, "a call embedded, on the memory store, one at a time"),
-    "await": (200, "an await of a coroutine: its call, poll and resume, as before"),
+    "await": (200, "an await of a coroutine that makes 100: its call, poll and resume"),
 }
 
 
