@@ -11,15 +11,25 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/state_dir.h"
 #include "cli/cli.h"
+#include "cli/notify.h"
 #include "server/server.h"
 
-#define DEFAULT_LISTEN "127.0.0.1:3477"
-#define DEFAULT_GRACE  10000
-#define RUNS_LIMIT     1000000
+#define DEFAULT_LISTEN  "127.0.0.1:3477"
+#define DEFAULT_GRACE   10000
+#define KEY_SOURCES_MAX 64
+#define RUNS_LIMIT      1000000
+
+typedef int add_keys(struct keys *keys, const char *value, struct error *err);
+
+struct key_source {
+    add_keys *add;
+    const char *value;
+};
 
 struct settings {
     const char *listen[SERVER_LISTEN_MAX];
@@ -28,6 +38,8 @@ struct settings {
     const char *store;
     char default_store[PATH_MAX + 16];
     struct keys keys;
+    struct key_source key_sources[KEY_SOURCES_MAX];
+    size_t key_source_count;
     struct policy policy;
     bool insecure, metrics_public;
     uint32_t run_timeout_ms, grace_ms, retention_ms, runs_max;
@@ -38,9 +50,11 @@ struct settings {
 };
 
 struct running {
-    const struct settings *settings;
+    struct settings *settings;
     struct net_loop *loop;
     struct server *server;
+    struct net_timer *watchdog; /* or NULL */
+    uint64_t watchdog_ms;
     bool stopping;
     int status;
 };
@@ -82,7 +96,7 @@ static const struct cli_option options[] = {
                  "see it in the list of processes: --api-key-file hides it)"},
     [API_KEY_FILE] = {"api-key-file", "FILE",
                       "keys that clients may use, one a line; repeatable; lines that begin\n"
-                      "with # are skipped"},
+                      "with # are skipped; SIGHUP has it read again"},
     [INSECURE] = {"insecure", NULL,
                   "take requests without a key; only on addresses of the loopback"},
     [TLS_CERT] = {"tls-cert", "FILE",
@@ -148,9 +162,13 @@ static const char details[] =
     "Prometheus, with a key of the organization default.\n"
     "\n"
     "Signals: SIGTERM and SIGINT stop it gracefully, a second one at once. Whatever\n"
-    "was acknowledged survives either, and SIGKILL too. With TLS, SIGHUP has the\n"
-    "certificate and its key read again, for new connections; when they cannot be\n"
-    "used, the log says why and those before stay.\n"
+    "was acknowledged survives either, and SIGKILL too. SIGHUP has the\n"
+    "API keys' files read again, and the certificate and its key, for new connections;\n"
+    "when they cannot be used, the log says why and those before stay. (Without either,\n"
+    "and without a service manager, it ends the server.)\n"
+    "\n"
+    "As a service of systemd (Type=notify) it says when it is ready, reloads and stops,\n"
+    "and answers to the watchdog; the unit dispatch.service is installed with it.\n"
     "\n"
     "Environment:\n"
     "  DISPATCH_API_KEYS   keys that clients may use, separated by commas\n"
@@ -253,18 +271,23 @@ static int read_ready_fd(struct settings *s, const char *value)
     return CLI_OK;
 }
 
-static int read_keys(int (*add)(struct keys *keys, const char *value, struct error *err),
-                     struct settings *s, const char *from, const char *value)
-{
-    struct error err;
-
-    return add(&s->keys, value, &err) ? cli_usage(&cli_server, "%s: %s", from, err.message)
-                                      : CLI_OK;
-}
-
 static int add_key(struct keys *keys, const char *value, struct error *err)
 {
     return keys_add(keys, slice_str(value), err);
+}
+
+/* Remembered, too, for when they are read again. */
+static int read_keys(add_keys *add, struct settings *s, const char *from, const char *value)
+{
+    struct error err;
+
+    if (s->key_source_count == KEY_SOURCES_MAX)
+        return cli_usage(&cli_server, "%s: there are more than %d places with keys", from,
+                         KEY_SOURCES_MAX);
+    if (add(&s->keys, value, &err))
+        return cli_usage(&cli_server, "%s: %s", from, err.message);
+    s->key_sources[s->key_source_count++] = (struct key_source){add, value};
+    return CLI_OK;
 }
 
 static int read_allow_endpoint(struct settings *s, const char *value)
@@ -408,6 +431,13 @@ static bool write_ready_file(const char *path, const struct server *server)
     return fd >= 0 && write_addresses(fd, server) && rename(beside, path) == 0;
 }
 
+static void tell_manager(struct running *r, const char *state)
+{
+    if (!notify_send(state))
+        log_line(&r->settings->log, LOG_ERROR, "cannot tell the service manager",
+                 LOG_STR("state", state), LOG_STR("error", strerror(errno)));
+}
+
 static void ready(void *arg, const struct server *server)
 {
     struct running *r = arg;
@@ -419,6 +449,7 @@ static void ready(void *arg, const struct server *server)
     if (r->settings->ready_file && !write_ready_file(r->settings->ready_file, server))
         log_line(&log, LOG_ERROR, "cannot write the ready file",
                  LOG_STR("path", r->settings->ready_file), LOG_STR("error", strerror(errno)));
+    tell_manager(r, "READY=1");
 }
 
 /* --- running --------------------------------------------------------------------------------- */
@@ -437,16 +468,78 @@ static void on_signal(void *arg, int signum)
     if (r->stopping)
         _exit(128 + signum);
     r->stopping = true;
+    tell_manager(r, "STOPPING=1");
     server_stop(r->server);
+}
+
+/* From where they came at the start; on failure those before stay. */
+static int reload_keys(struct settings *s, struct error *err)
+{
+    struct keys keys;
+    int code = CODE_OK;
+
+    keys_init(&keys);
+    for (size_t i = 0; i < s->key_source_count && !code; i++)
+        code = s->key_sources[i].add(&keys, s->key_sources[i].value, err);
+    if (code) {
+        keys_free(&keys);
+        return code;
+    }
+    keys_free(&s->keys);
+    s->keys = keys;
+    return CODE_OK;
 }
 
 static void on_hangup(void *arg, int signum)
 {
     struct running *r = arg;
+    struct timespec now;
     struct error err;
+    char state[80];
 
     (void)signum;
-    server_reload_tls(r->server, &err); /* which logs how it went */
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%lld",
+             (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+    tell_manager(r, state);
+    if (reload_keys(r->settings, &err))
+        log_line(&r->settings->log, LOG_ERROR, "the keys before stay",
+                 LOG_STR("error", err.message));
+    else
+        log_line(&r->settings->log, LOG_INFO, "keys read again",
+                 LOG_NUM("keys", r->settings->keys.count));
+    if (r->settings->tls_cert)
+        server_reload_tls(r->server, &err); /* which logs how it went */
+    tell_manager(r, "READY=1");
+}
+
+/* The loop turns. */
+static void on_watchdog(void *arg)
+{
+    struct running *r = arg;
+
+    tell_manager(r, "WATCHDOG=1");
+    net_timer_set(r->watchdog, r->watchdog_ms);
+}
+
+/* Twice in the time after which we would be taken for hung. */
+static bool start_watchdog(struct running *r)
+{
+    uint64_t us = notify_watchdog_us();
+
+    if (!us)
+        return true;
+    r->watchdog_ms = us / 2000 ? us / 2000 : 1;
+    r->watchdog = net_timer_create(r->loop, on_watchdog, r);
+    if (r->watchdog)
+        net_timer_set(r->watchdog, r->watchdog_ms);
+    return r->watchdog;
+}
+
+/* A server that has nothing to read again, and nobody above it, ends with its terminal. */
+static bool takes_hangup(const struct settings *s)
+{
+    return s->tls_cert || s->key_source_count || getenv("NOTIFY_SOCKET");
 }
 
 /* A connection is a descriptor, and the usual 1,024 are few. */
@@ -485,22 +578,23 @@ static int serve(struct running *r, struct error *err)
         .arg = r,
     };
     struct net_signal *term, *interrupt, *hangup = NULL;
-    bool tls = r->settings->tls_cert;
+    bool reloads = takes_hangup(r->settings);
     int code = server_create(&r->server, &server_options, err);
 
     if (code)
         return code;
     term = net_signal_create(r->loop, SIGTERM, on_signal, r);
     interrupt = net_signal_create(r->loop, SIGINT, on_signal, r);
-    if (tls) /* else it ends the program, unless whoever started it had it ignored */
+    if (reloads) /* else it ends the program, unless whoever started it had it ignored */
         hangup = net_signal_create(r->loop, SIGHUP, on_hangup, r);
-    if (term && interrupt && (hangup || !tls))
+    if (term && interrupt && (hangup || !reloads) && start_watchdog(r))
         net_loop_run(r->loop);
     else
         code = error_memory(err);
     net_signal_destroy(term);
     net_signal_destroy(interrupt);
     net_signal_destroy(hangup);
+    net_timer_destroy(r->watchdog);
     server_destroy(r->server);
     return code;
 }
