@@ -98,15 +98,10 @@ static void keys_open_what_they_should(void **state)
 static void names_are_checked(void **state)
 {
     static const char *const bad[] = {
-        "",
-        "Acme",
-        "-a",
-        ".",
-        "a b",
-        "a/b",
-        "\xc3\xa4",
-        "x234567890123456789012345678901234567890123456789012345678901"
-        "234"};
+        "",         "Acme",
+        "-a",       ".",
+        "a b",      "a/b",
+        "\xc3\xa4", "x234567890123456789012345678901234567890123456789012345678901234"};
     char secret[CREDENTIALS_SECRET], name[CREDENTIALS_NAME_MAX + 2];
     struct credential key;
     struct credentials c;
