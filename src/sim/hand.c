@@ -190,7 +190,6 @@ void hand_restart(struct world *w)
     world_count(w, FAULT_RESTART);
     r->failures = 0; /* it runs at once, whatever it waited for, or is still to be answered */
     r->restarted = r->run_generation;
-    r->not_before = 0;
     memory_scarce(w, true);
     orchestrator_restart(w->node->o, client_org(r->org), slice_str(text), on_restarted, l);
     memory_scarce(w, false);

@@ -296,6 +296,7 @@ static void judge_new_root(struct world *w, struct record *r)
     CHECK(w, r->expires - r->created == expiration && r->created <= w->now,
           "a call expires when it was asked to", "call %" PRIu64, r->id);
     r->not_before = c->not_before;
+    r->delayed = 1;
     CHECK(w, r->root == r->id && r->depth == 0 && r->host == input_host(r->made_with),
           "roots are those that were dispatched", "call %" PRIu64, r->id);
     if (!c->record)
@@ -329,6 +330,7 @@ static void judge_new_child(struct world *w, struct record *r)
     if (!p->ever_stalled) { /* else it was made later than it was asked for */
         expires += input_delay_ns(r->made_with);
         r->not_before = r->created + input_delay_ns(r->made_with);
+        r->delayed = 1;
     }
     if (expires > p->expires)
         expires = p->expires;
@@ -400,18 +402,23 @@ static void judge_end(struct world *w, const struct record *r)
           outcome_text(&predicted, expected));
 }
 
-/* That of its input; a tail call that has none keeps it. And whether a tail call starts later. */
+/* That of its input; a tail call that has none keeps it. And whether a tail call starts later,
+ * unless a restart has followed it. */
 static void judge_priority(struct world *w, struct record *r)
 {
     if (r->priority_input != r->input) {
         int32_t priority = input_priority(r->input);
 
-        if (r->priority_input && r->tail_generation + 1 == r->generation)
+        if (r->priority_input && r->tail_generation + 1 == r->generation) {
             r->not_before = r->tail_at + input_delay_ns(r->input);
+            r->delayed = r->generation;
+        }
         if (priority || !r->priority_input)
             r->priority = priority;
         r->priority_input = r->input;
     }
+    if (r->delayed != r->generation)
+        r->not_before = 0;
     CHECK(w, r->row_priority == r->priority, "a call keeps its priority",
           "call %" PRIu64 " has %" PRId32 ", not %" PRId32, r->id, r->row_priority, r->priority);
 }

@@ -170,7 +170,8 @@ struct record {
     uint64_t made_with, input; /* at first, and after the last durable tail call */
     unsigned host;             /* where it runs */
     uint32_t resumes;          /* polls committed in this generation */
-    int64_t not_before;        /* of its first run; after a tail call, of the next */
+    int64_t not_before;        /* of its first run; after a tail call, of the next: in */
+    uint32_t delayed;          /* this generation, not in one that a restart began */
     uint64_t retry_of;
     int32_t priority, row_priority; /* as it should be, and as its row says */
     uint64_t priority_input;        /* that `priority` is of */
