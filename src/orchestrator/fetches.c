@@ -36,7 +36,7 @@ static void fetch_done(struct store_job *job)
     struct fetch *f = LIST_ENTRY(job, struct fetch, job);
     struct orchestrator *o = f->o;
 
-    if (job->code != CODE_CANCELED && f->incarnation == o->epoch && orchestrator_engine_open(o)) {
+    if (job->code != CODE_CANCELED && f->incarnation == o->epoch && orchestrator_takes(o)) {
         if (job->code)
             log_line(o->options.log, LOG_ERROR, "the calls of a poll cannot be read",
                      LOG_STR("error", job->error.message));
@@ -130,7 +130,7 @@ static void tree_done(struct store_job *job)
     struct tree_fetch *f = LIST_ENTRY(job, struct tree_fetch, job);
     struct orchestrator *o = f->o;
 
-    if (job->code != CODE_CANCELED && f->incarnation == o->epoch && orchestrator_engine_open(o))
+    if (job->code != CODE_CANCELED && f->incarnation == o->epoch && orchestrator_takes(o))
         hand_over_tree(o, f->root, f->calls, f->count, job->code ? &job->error : NULL);
     for (size_t i = 0; i < f->count; i++)
         blob_unref(f->rows[i]);

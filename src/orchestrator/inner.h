@@ -358,6 +358,9 @@ struct orchestrator {
 
 /* True while events may be given to the engine. */
 bool orchestrator_engine_open(const struct orchestrator *o);
+/* The same, for what is lost if the engine does not get it now. A lease found over stays over then,
+ * whatever a renewal or the clock says later: only a crash asks for what was lost again. */
+bool orchestrator_takes(struct orchestrator *o);
 void orchestrator_answer(struct orchestrator *o, const struct engine_answer *answer);
 
 #endif

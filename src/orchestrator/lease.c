@@ -60,7 +60,8 @@ static void renew_done(struct store_job *job)
     if (o->destroying || o->life != LIFE_OPEN || l->epoch != o->epoch)
         return;
     if (!job->code) {
-        lease_opened(o, l->renewed);
+        if (!lease_over(o)) /* else it is too late: what came meanwhile was not taken */
+            lease_opened(o, l->renewed);
         return;
     }
     snprintf(l->why, sizeof l->why, "%.300s", job->error.message);

@@ -61,9 +61,16 @@ bool orchestrator_engine_open(const struct orchestrator *o)
     return o->life == LIFE_OPEN && !engine_failed(o->engine) && !lease_over(o);
 }
 
+bool orchestrator_takes(struct orchestrator *o)
+{
+    if (lease_over(o))
+        o->lease.until = INT64_MIN;
+    return orchestrator_engine_open(o);
+}
+
 void orchestrator_answer(struct orchestrator *o, const struct engine_answer *answer)
 {
-    if (!orchestrator_engine_open(o))
+    if (!orchestrator_takes(o))
         return;
     engine_answer(o->engine, now_of(o), answer);
     o->dirty = true;

@@ -50,7 +50,7 @@ static struct run *run_of(struct orchestrator_run *out)
 /* Of this incarnation, whose engine can be spoken to. */
 static bool run_counts(const struct run *r)
 {
-    return r->o && r->incarnation == r->o->epoch && orchestrator_engine_open(r->o);
+    return r->o && r->incarnation == r->o->epoch && orchestrator_takes(r->o);
 }
 
 static void run_free(struct run *r)
