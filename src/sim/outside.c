@@ -18,8 +18,8 @@ struct outside {
     uint64_t input;
     unsigned org;
     /* Its row, as it is durable: */
-    bool present, early; /* early: a completion waits for its call */
-    uint64_t place, call;
+    bool present, early;        /* early: a completion waits for its call */
+    uint64_t place, call, gone; /* gone: the commit that deleted it */
     uint32_t sub;
     struct outside *next;
 };
@@ -99,6 +99,7 @@ void outside_take(struct world *w, const struct batch_op *op)
     CHECK(w, !r || !r->done || r->removed || r->outcome.expired || r->outcome.cancelled,
           "a key that was used is kept as long as its call", "that of call %" PRIu64, x->call);
     x->present = x->early = false;
+    x->gone = w->commits;
 }
 
 void outside_judge_new(struct world *w, struct record *r)
@@ -107,8 +108,9 @@ void outside_judge_new(struct world *w, struct record *r)
     bool early = x->early;
 
     if (r->key_taken) {
-        CHECK(w, x->present && x->call && x->call != r->id, "a key is taken by another call",
-              "call %" PRIu64, r->id);
+        /* It may have lost it again in the same commit. */
+        CHECK(w, (x->present || x->gone == w->commits) && x->call && x->call != r->id,
+              "a key is taken by another call", "call %" PRIu64, r->id);
         return;
     }
     x->early = false;

@@ -94,12 +94,15 @@ static void put_key(struct world *w, const struct batch_op *op)
     while (key && !(slice_eq_str(row.name, key->text) && slice_eq(row.org, client_org(key->org))))
         key = key->next;
     CHECK(w, key, "rows can be read", "key '%.*s'", SLICE_FMT(row.name));
-    CHECK(w, !key->present || (key->place == op->key && key->sub == op->sub), "a key has one row",
-          "'%s' has two", key->text);
+    /* One that is over may stand beside the next until it is removed. */
+    CHECK(w,
+          !key->present || key->expires <= w->now || (key->place == op->key && key->sub == op->sub),
+          "a key has one row", "'%s' has two", key->text);
     w->kept_keys += !key->present;
     key->present = true;
     key->place = op->key;
     key->sub = op->sub;
+    key->expires = row.expires;
 }
 
 void removal_take_key(struct world *w, const struct batch_op *op)

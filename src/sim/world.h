@@ -225,7 +225,7 @@ struct client_key {
     unsigned org, requests;
     char text[24];
     struct batch_request *owner;
-    int64_t made;
+    int64_t made, expires;
     bool present; /* its row */
     uint64_t place;
     uint32_t sub;
