@@ -487,20 +487,25 @@ static int life_pipe[2];
 static int die_with_child(void *arg)
 {
     struct dispatch_embedded *embedded = open_store(NULL);
-    char *id = dispatch_one("hang", 5), byte;
+    char *id = dispatch_one("hang", 5), byte = 0;
+    int lives[2];
 
     (void)arg, (void)embedded;
     sem_wait(&entered);
-    if (write(child_pipe[1], id, strlen(id) + 1) < 0)
+    if (write(child_pipe[1], id, strlen(id) + 1) < 0 || pipe(lives))
         return 1;
     if (fork() == 0) {
+        if (write(lives[1], &byte, 1) != 1)
+            _exit(1);
         /* It lives until the test closes its end. */
         close(life_pipe[1]);
         while (read(life_pipe[0], &byte, 1) > 0)
             ;
         _exit(0);
     }
-    raise(SIGKILL);
+    /* Not before the child runs: until then it holds what its parent did. */
+    if (read(lives[0], &byte, 1) == 1)
+        raise(SIGKILL);
     return 2;
 }
 
