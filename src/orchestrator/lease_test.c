@@ -162,6 +162,29 @@ static void a_lease_that_cannot_be_renewed_is_over(void **state)
     assert_true(orchestrator_ready(n->b->o));
 }
 
+/* What was not taken as the lease was over is lost: though the clock goes back before anybody has
+ * looked, the partition is opened again, and asks for it again. */
+static void a_lease_found_over_stays_over(void **state)
+{
+    struct nodes *n = *state;
+    struct orchestrator_stats before, after;
+    char id[ID_TEXT_LEN + 1];
+
+    world_dispatch(n->a, "f", "x", id);
+    orchestrator_stats(n->a->o, &before);
+    n->a->now += LEASE_NS - LEASE_NS / 4;
+    answer_ok(world_take_run(n->a), "late");
+    n->a->now -= LEASE_NS - LEASE_NS / 4;
+    pass(n, 6, n->b); /* no longer than the backoff */
+    assert_true(orchestrator_ready(n->a->o));
+    orchestrator_stats(n->a->o, &after);
+    assert_true(after.incarnation > before.incarnation);
+    assert_int_equal(n->a->run_count, 1);
+    answer_ok(world_take_run(n->a), "again");
+    world_settle(n->a);
+    world_expect(n->a, id, STATUS_OK, "again");
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -172,6 +195,7 @@ int main(void)
         TEST(a_wrong_clock_does_no_harm),
         TEST(who_stops_lets_go),
         TEST(a_lease_that_cannot_be_renewed_is_over),
+        TEST(a_lease_found_over_stays_over),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
