@@ -196,14 +196,13 @@ static void too_much_goes_early_but_not_within_an_hour(void **state)
     assert_true(is_known(w, ids[8]));
 }
 
-static void expired_keys_go(void **state)
+/* One call by a request with a key, to its end. */
+static void run_keyed(struct world *w)
 {
     wire_dispatch_request request = DISPATCH__SDK__V1__DISPATCH_REQUEST__INIT;
     wire_call call = DISPATCH__SDK__V1__CALL__INIT, *calls[] = {&call};
     char function[] = "f", endpoint[] = ENDPOINT;
     struct reply reply = {0};
-    struct world *w = *state;
-    int64_t start = w->now;
 
     call.function = function;
     call.endpoint = endpoint;
@@ -214,6 +213,14 @@ static void expired_keys_go(void **state)
     world_settle(w);
     answer_ok(world_take_run(w), "out");
     world_settle(w);
+}
+
+static void expired_keys_go(void **state)
+{
+    struct world *w = *state;
+    int64_t start = w->now;
+
+    run_keyed(w);
     assert_int_equal(rows(w, TABLE_KEY), 1);
     pass(w, start + 24 * HOUR_NS - 1);
     assert_int_equal(rows(w, TABLE_KEY), 1);
@@ -226,23 +233,11 @@ static void expired_keys_go(void **state)
 /* Nor do keys, which are looked at in a day, keep calls that go in an hour. */
 static void keys_do_not_keep_calls(void **state)
 {
-    wire_dispatch_request request = DISPATCH__SDK__V1__DISPATCH_REQUEST__INIT;
-    wire_call call = DISPATCH__SDK__V1__CALL__INIT, *calls[] = {&call};
-    char function[] = "f", endpoint[] = ENDPOINT;
-    struct reply reply = {0};
     struct world *w = *state;
 
     w->options.retention_ns = HOUR_NS;
     world_restart(w);
-    call.function = function;
-    call.endpoint = endpoint;
-    request.calls = calls;
-    request.n_calls = 1;
-    orchestrator_dispatch_keyed(w->o, slice_str(TEST_ORG), slice_str("k"), &request,
-                                reply_dispatched, &reply);
-    world_settle(w);
-    answer_ok(world_take_run(w), "out");
-    world_settle(w);
+    run_keyed(w);
     pass(w, w->now + HOUR_NS + 2 * MINUTE_NS);
     assert_int_equal(rows(w, TABLE_DONE), 0);
     assert_int_equal(rows(w, TABLE_KEY), 1);
