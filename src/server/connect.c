@@ -9,11 +9,26 @@
 #include "server/protocol.h"
 
 #define TIMEOUT_DIGITS 10
-#define ENCODINGS      "gzip, identity"
 
 struct slice protocol_header(const struct net_request *request, const char *name)
 {
     return net_header_get(request->headers, request->header_count, name);
+}
+
+bool protocol_read_encoding(const struct net_request *request, const char *name,
+                            struct net_header accepted, struct rpc_head *head,
+                            struct refusal *refusal)
+{
+    struct slice value = protocol_header(request, name);
+
+    head->gzip = codec_same(value, "gzip");
+    if (head->gzip || value.len == 0 || codec_same(value, "identity"))
+        return true;
+    error_set(&refusal->error, CODE_UNIMPLEMENTED,
+              "unknown compression \"%.*s\": supported encodings are gzip, identity",
+              SLICE_FMT(value));
+    refusal->header = accepted;
+    return false;
 }
 
 /* Splits "type; parameter" and drops the spaces around both. */
@@ -61,17 +76,6 @@ static bool read_type(struct slice value, struct rpc_head *head, struct refusal 
     return false;
 }
 
-static bool read_encoding(struct slice value, struct rpc_head *head, struct refusal *refusal)
-{
-    head->gzip = codec_same(value, "gzip");
-    if (head->gzip || value.len == 0 || codec_same(value, "identity"))
-        return true;
-    error_set(&refusal->error, CODE_UNIMPLEMENTED,
-              "unknown compression \"%.*s\": supported encodings are " ENCODINGS, SLICE_FMT(value));
-    refusal->header = (struct net_header){slice_str("accept-encoding"), slice_str(ENCODINGS)};
-    return false;
-}
-
 static bool read_timeout(struct slice value, struct rpc_head *head, struct refusal *refusal)
 {
     const char *p = value.data;
@@ -100,6 +104,7 @@ bad:
 static bool read_rest(const struct net_request *request, struct rpc_head *head,
                       struct refusal *refusal)
 {
+    const struct net_header accepted = {slice_str("accept-encoding"), slice_str("gzip, identity")};
     struct slice version = protocol_header(request, "connect-protocol-version");
 
     if (version.data && !slice_eq_str(version, "1")) {
@@ -109,7 +114,7 @@ static bool read_rest(const struct net_request *request, struct rpc_head *head,
         return false;
     }
     head->accepts_gzip = codec_accepts_gzip(protocol_header(request, "accept-encoding"));
-    return read_encoding(protocol_header(request, "content-encoding"), head, refusal) &&
+    return protocol_read_encoding(request, "content-encoding", accepted, head, refusal) &&
            read_timeout(protocol_header(request, "connect-timeout-ms"), head, refusal);
 }
 

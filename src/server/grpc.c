@@ -51,19 +51,6 @@ static bool read_type(const struct net_request *request, const char *name, struc
     return false;
 }
 
-static bool read_encoding(struct slice value, struct rpc_head *head, struct refusal *refusal)
-{
-    head->gzip = codec_same(value, "gzip");
-    if (head->gzip || value.len == 0 || codec_same(value, "identity"))
-        return true;
-    error_set(&refusal->error, CODE_UNIMPLEMENTED,
-              "unknown compression \"%.*s\": supported encodings are gzip, identity",
-              SLICE_FMT(value));
-    refusal->header =
-        (struct net_header){slice_str("grpc-accept-encoding"), slice_str("gzip,identity")};
-    return false;
-}
-
 static bool read_timeout(struct slice value, struct rpc_head *head, struct refusal *refusal)
 {
     head->timeout_ns = -1;
@@ -80,9 +67,12 @@ static bool read_timeout(struct slice value, struct rpc_head *head, struct refus
 static bool read_any_head(const struct net_request *request, const char *name,
                           struct rpc_head *head, struct refusal *refusal)
 {
+    const struct net_header accepted = {slice_str("grpc-accept-encoding"),
+                                        slice_str("gzip,identity")};
+
     head->accepts_gzip = codec_accepts_gzip(protocol_header(request, "grpc-accept-encoding"));
     return read_type(request, name, head, refusal) &&
-           read_encoding(protocol_header(request, "grpc-encoding"), head, refusal) &&
+           protocol_read_encoding(request, "grpc-encoding", accepted, head, refusal) &&
            read_timeout(protocol_header(request, "grpc-timeout"), head, refusal);
 }
 

@@ -51,4 +51,10 @@ const struct protocol *protocol_of(const struct net_request *request);
 /* The first header of that (lower-case) name; data NULL: none. */
 struct slice protocol_header(const struct net_request *request, const char *name);
 
+/* Whether the body is compressed, by the header of that name; false: in no way that is known, of
+ * which `accepted` tells. */
+bool protocol_read_encoding(const struct net_request *request, const char *name,
+                            struct net_header accepted, struct rpc_head *head,
+                            struct refusal *refusal);
+
 #endif
