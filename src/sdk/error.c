@@ -185,6 +185,23 @@ const struct dispatch_error *sdk_memory_error(void)
     return &memory_error;
 }
 
+struct dispatch_result sdk_failed(const char *type, const struct dispatch_failure *failure)
+{
+    struct arena *memory = sdk_memory_create(65536);
+    struct dispatch_error *error = memory ? arena_zalloc(memory, 1, sizeof *error) : NULL;
+    const char *message = error ? sdk_clean_text(memory, slice_str(failure->message)) : NULL;
+
+    if (!message) {
+        sdk_memory_destroy(memory);
+        return (struct dispatch_result){.error = &memory_error, .status = memory_error.status};
+    }
+    *error = (struct dispatch_error){.status =
+                                         (enum dispatch_status)wire_status_from_code(failure->code),
+                                     .type = type,
+                                     .message = message};
+    return (struct dispatch_result){.error = error, .status = error->status, .memory_ = memory};
+}
+
 static struct dispatch_result failed(const struct dispatch_error *error,
                                      enum dispatch_status status)
 {

@@ -18,23 +18,6 @@ int dispatch_report_overflows(struct dispatch_failure *failure)
 
 /* --- outside of any function ----------------------------------------------------------------- */
 
-static struct dispatch_result client_failed(const struct dispatch_failure *failure)
-{
-    struct arena *memory = sdk_memory_create(65536);
-    struct dispatch_error *error = memory ? arena_zalloc(memory, 1, sizeof *error) : NULL;
-    const char *message = error ? sdk_clean_text(memory, slice_str(failure->message)) : NULL;
-
-    if (!message) {
-        sdk_memory_destroy(memory);
-        return (struct dispatch_result){.error = sdk_memory_error(),
-                                        .status = sdk_memory_error()->status};
-    }
-    error->status = (enum dispatch_status)wire_status_from_code(failure->code);
-    error->type = "Client";
-    error->message = message;
-    return (struct dispatch_result){.error = error, .status = error->status, .memory_ = memory};
-}
-
 struct dispatch_result sdk_call_and_wait(const struct dispatch_call *call)
 {
     struct dispatch_failure failure = {0};
@@ -48,5 +31,5 @@ struct dispatch_result sdk_call_and_wait(const struct dispatch_call *call)
     if (!rc)
         rc = dispatch_client_wait(client, ids.id[0], -1, &result, &failure);
     dispatch_ids_free(&ids);
-    return rc ? client_failed(&failure) : result;
+    return rc ? sdk_failed("Client", &failure) : result;
 }

@@ -103,6 +103,8 @@ const char *sdk_trace_line(struct dispatch_ctx *ctx, const char *before, size_t 
                            const char *awaited, size_t *size);
 /* The error that says so, made without memory. */
 const struct dispatch_error *sdk_memory_error(void);
+/* A result that is this failure, of that type; the one of no memory, if there is none for it. */
+struct dispatch_result sdk_failed(const char *type, const struct dispatch_failure *failure);
 /* A run that is not made: status, and an error of that type and message. Never fails. */
 struct dispatch_output sdk_output_refusal(struct dispatch_ctx *ctx, enum dispatch_status status,
                                           const char *type, const char *message);

@@ -169,28 +169,6 @@ int dispatch_serve(const struct dispatch_run_options *options, struct dispatch_f
 
 /* --- running one call ------------------------------------------------------------------------ */
 
-static enum dispatch_status status_of(int code)
-{
-    return (enum dispatch_status)wire_status_from_code(code);
-}
-
-/* A result that is this failure. */
-static struct dispatch_result failed(const char *type, const struct dispatch_failure *failure)
-{
-    struct arena *memory = sdk_memory_create(65536);
-    struct dispatch_error *error = memory ? arena_zalloc(memory, 1, sizeof *error) : NULL;
-    const char *message = error ? sdk_clean_text(memory, slice_str(failure->message)) : NULL;
-
-    if (!message) {
-        sdk_memory_destroy(memory);
-        return (struct dispatch_result){.error = sdk_memory_error(),
-                                        .status = sdk_memory_error()->status};
-    }
-    *error = (struct dispatch_error){
-        .status = status_of(failure->code), .type = type, .message = message};
-    return (struct dispatch_result){.error = error, .status = error->status, .memory_ = memory};
-}
-
 static int dispatch_and_wait(struct app *app, struct dispatch_call call,
                              struct dispatch_result *result, struct dispatch_failure *failure)
 {
@@ -217,9 +195,9 @@ struct dispatch_result dispatch_run_with(const struct dispatch_run_options *opti
     struct app app = {0};
 
     if (start(&app, options ? options : &defaults, &failure))
-        result = failed("Configuration", &failure);
+        result = sdk_failed("Configuration", &failure);
     else if (dispatch_and_wait(&app, call, &result, &failure))
-        result = failed("Client", &failure);
+        result = sdk_failed("Client", &failure);
     stop(&app);
     return result;
 }
