@@ -27,15 +27,17 @@
 
 static struct dispatch_registry *registry;
 
-/* Stacks kept; dropped after each run; each answer lost once. */
+/* Stacks kept; dropped after each run; each answer lost once; none kept; two processes that take
+ * every run in turns. */
 static const struct world worlds[] = {
     {.endpoints = 1},
     {.endpoints = 1, .fresh = true},
     {.endpoints = 1, .lose_answers = true},
     {.endpoints = 1, .options = {.max_suspended = -1}},
+    {.endpoints = 2},
 };
 
-enum { KEPT, FRESH, LOST, NONE_KEPT, WORLDS };
+enum { KEPT, FRESH, LOST, NONE_KEPT, IN_TURNS, WORLDS };
 
 static struct world world_in(int i)
 {

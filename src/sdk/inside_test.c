@@ -223,7 +223,9 @@ static const struct world worlds[] = {
     {.endpoints = 1},
     {.endpoints = 1, .fresh = true},
     {.endpoints = 1, .lose_answers = true},
+    {.endpoints = 2},
     {.endpoints = 2, .fresh = true, .lose_answers = true, .shuffle = true},
+    {.endpoints = 1, .options = {.max_suspended = -1}},
 };
 
 enum { WORLDS = sizeof worlds / sizeof *worlds };
