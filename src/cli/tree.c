@@ -8,7 +8,7 @@
 
 #include "cli/list.h"
 
-enum { PAGES_MAX = 10, DEPTH_MAX = 32, PREFIX_MAX = 4 * DEPTH_MAX * 4 };
+enum { PAGES_MAX = 10, DEPTH_MAX = 32, PREFIX_MAX = 1024 };
 
 /* Whether the call is below `top`: its parent is, or is `top`; parents come first. */
 static bool belongs(const struct list_tree *tree, const Dispatch__V1__CallInfo *top,
@@ -76,33 +76,39 @@ static size_t child_of(const struct list_tree *tree, const char *parent, size_t 
     return at;
 }
 
+/* What is below `parent`, each line behind `prefix`, which is lengthened for what is below that. */
 static void show_below(const struct show *show, const struct list_tree *tree, const char *parent,
-                       const char *prefix, int depth, int width)
+                       struct buf *prefix, int depth, int width)
 {
     size_t at = child_of(tree, parent, 0);
-    char deeper[PREFIX_MAX];
+    size_t len = prefix->len;
 
     while (at < tree->count) {
         const Dispatch__V1__CallInfo *call = tree->calls[at];
         bool last = (at = child_of(tree, parent, at + 1)) == tree->count;
 
-        buf_printf(show->out, "%s%s ", prefix, last ? "└─" : "├─");
+        buf_printf(show->out, "%s%s ", buf_cstr(prefix), last ? "└─" : "├─");
         list_line(show, call, width);
-        snprintf(deeper, sizeof deeper, "%s%s ", prefix, last ? "  " : "│ ");
+        buf_append_str(prefix, last ? "   " : "│  ");
         if (depth + 1 < DEPTH_MAX)
-            show_below(show, tree, call->dispatch_id, deeper, depth + 1, width);
+            show_below(show, tree, call->dispatch_id, prefix, depth + 1, width);
         else if (child_of(tree, call->dispatch_id, 0) < tree->count)
-            buf_printf(show->out, "%s...\n", deeper);
+            buf_printf(show->out, "%s...\n", buf_cstr(prefix));
+        prefix->len = len;
     }
 }
 
 void list_tree_show(const struct show *show, const Dispatch__V1__CallInfo *top,
                     const struct list_tree *tree)
 {
+    struct buf prefix;
+
     if (tree->count == 0 && !tree->more)
         return;
+    buf_init(&prefix, PREFIX_MAX);
     show_heading(show, "calls below");
-    show_below(show, tree, top->dispatch_id, "", 0, list_width(tree->calls, tree->count));
+    show_below(show, tree, top->dispatch_id, &prefix, 0, list_width(tree->calls, tree->count));
+    buf_free(&prefix);
     if (tree->more)
         buf_printf(show->out, "There may be more: dispatch ls --root %s\n", top->root_dispatch_id);
 }
