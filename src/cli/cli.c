@@ -336,6 +336,7 @@ static enum cli_next next_arg(const struct cli_command *command, int argc, char 
         return read_letter(command, argc, argv, at, arg);
     if (strcmp(text, "--") == 0 && ++*at == argc)
         return CLI_NEXT_END;
+    arg->rest = argv + *at;
     arg->value = argv[(*at)++];
     return CLI_NEXT_ARG;
 }
@@ -368,6 +369,24 @@ enum cli_next cli_next(const struct cli_command *command, int argc, char **argv,
             return CLI_NEXT_ERROR;
     }
     return next;
+}
+
+int cli_read(const struct cli_command *command, int argc, char **argv, cli_take *take, void *to,
+             bool *stop)
+{
+    struct cli_arg arg;
+    enum cli_next next;
+    int at = 0, status = CLI_OK;
+
+    while ((next = cli_next(command, argc, argv, &at, &arg)) == CLI_NEXT_ARG) {
+        status = take(to, &arg);
+        if (status)
+            break;
+    }
+    *stop = next == CLI_NEXT_HELP;
+    if (next == CLI_NEXT_ERROR)
+        return CLI_USAGE;
+    return status == CLI_REST ? CLI_OK : status;
 }
 
 bool cli_duration(const char *text, uint32_t *ms)

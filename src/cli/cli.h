@@ -67,6 +67,7 @@ void cli_print_help(FILE *to, const struct cli_command *command); /* NULL: of th
 struct cli_arg {
     const struct cli_option *option; /* NULL: an argument that is no option */
     const char *value;               /* of the option, or the argument */
+    char **rest;                     /* of an argument: it and what follows it */
 };
 
 enum cli_next { CLI_NEXT_ARG, CLI_NEXT_END, CLI_NEXT_HELP, CLI_NEXT_ERROR };
@@ -79,6 +80,16 @@ enum cli_next { CLI_NEXT_ARG, CLI_NEXT_END, CLI_NEXT_HELP, CLI_NEXT_ERROR };
  */
 enum cli_next cli_next(const struct cli_command *command, int argc, char **argv, int *at,
                        struct cli_arg *arg);
+
+/*
+ * Reads all of a command line: gives each option and argument to `take`, which returns CLI_OK, a
+ * status that ends the reading, or CLI_REST: what follows is not for us. With CLI_OK, *stop says
+ * that there is nothing to do but leave: the help was printed.
+ */
+#define CLI_REST (-1)
+typedef int cli_take(void *to, const struct cli_arg *arg);
+int cli_read(const struct cli_command *command, int argc, char **argv, cli_take *take, void *to,
+             bool *stop);
 
 /* Says on stderr what is wrong and where there is help; returns CLI_USAGE. */
 int cli_usage(const struct cli_command *command, const char *format, ...)

@@ -163,8 +163,14 @@ static int read_endpoint(struct settings *s, const char *value)
     return CLI_OK;
 }
 
-static int read_option(struct settings *s, const struct cli_arg *arg)
+static int read_option(void *to, const struct cli_arg *arg)
 {
+    struct settings *s = to;
+
+    if (!arg->option) { /* the command begins: the rest is its own */
+        s->argv = arg->rest;
+        return CLI_REST;
+    }
     switch (arg->option - options) {
     case SESSION:
         return read_session(s, arg->value);
@@ -216,28 +222,6 @@ static int complete(struct settings *s)
     if (state_dir_store(s->default_store, sizeof s->default_store, name, &err))
         return cli_fail("%s", err.message);
     return CLI_OK;
-}
-
-/* CLI_OK and *stop: there is nothing to do but leave with it. */
-static int read_settings(struct settings *s, int argc, char **argv, bool *stop)
-{
-    struct cli_arg arg;
-    enum cli_next next;
-    int at = 0, status;
-
-    while ((next = cli_next(&cli_run, argc, argv, &at, &arg)) == CLI_NEXT_ARG) {
-        if (!arg.option) { /* the command begins: the rest is its own */
-            s->argv = argv + at - 1;
-            break;
-        }
-        status = read_option(s, &arg);
-        if (status)
-            return status;
-    }
-    *stop = next == CLI_NEXT_HELP;
-    if (next == CLI_NEXT_ERROR)
-        return CLI_USAGE;
-    return *stop ? CLI_OK : complete(s);
 }
 
 /* --- the command's output -------------------------------------------------------------------- */
@@ -626,9 +610,10 @@ static int run(const struct cli_command *self, int argc, char **argv)
     bool stop = false;
     int status = read_endpoint(&s, DEFAULT_ENDPOINT);
 
-    (void)self;
     if (status == CLI_OK)
-        status = read_settings(&s, argc, argv, &stop);
+        status = cli_read(self, argc, argv, read_option, &s, &stop);
+    if (status == CLI_OK && !stop)
+        status = complete(&s);
     return status || stop ? status : run_session(&s);
 }
 

@@ -299,8 +299,12 @@ static int read_allow_endpoint(struct settings *s, const char *value)
                : CLI_OK;
 }
 
-static int read_option(struct settings *s, const struct cli_arg *arg)
+static int read_option(void *to, const struct cli_arg *arg)
 {
+    struct settings *s = to;
+
+    if (!arg->option)
+        return cli_usage(&cli_server, "server takes options only: %s", arg->value);
     switch (arg->option - options) {
     case LISTEN:
         return read_listen(s, arg->value);
@@ -381,26 +385,6 @@ static int complete(struct settings *s)
         s->store = s->default_store;
     }
     return CLI_OK;
-}
-
-/* CLI_OK and *stop: there is nothing to do but leave with it. */
-static int read_settings(struct settings *s, int argc, char **argv, bool *stop)
-{
-    struct cli_arg arg;
-    enum cli_next next;
-    int at = 0, status;
-
-    while ((next = cli_next(&cli_server, argc, argv, &at, &arg)) == CLI_NEXT_ARG) {
-        if (!arg.option)
-            return cli_usage(&cli_server, "server takes options only: %s", arg.value);
-        status = read_option(s, &arg);
-        if (status)
-            return status;
-    }
-    *stop = next == CLI_NEXT_HELP;
-    if (next == CLI_NEXT_ERROR)
-        return CLI_USAGE;
-    return *stop ? CLI_OK : complete(s);
 }
 
 /* --- telling that it is ready ---------------------------------------------------------------- */
@@ -635,10 +619,11 @@ static int run(const struct cli_command *self, int argc, char **argv)
     bool stop = false;
     int status;
 
-    (void)self;
     keys_init(&s.keys);
     policy_init(&s.policy);
-    status = read_settings(&s, argc, argv, &stop);
+    status = cli_read(self, argc, argv, read_option, &s, &stop);
+    if (status == CLI_OK && !stop)
+        status = complete(&s);
     if (status == CLI_OK && !stop)
         status = run_server(&s);
     keys_free(&s.keys);
