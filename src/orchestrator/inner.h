@@ -344,9 +344,10 @@ struct orchestrator {
     size_t run_count;
     struct map runs_by_attempt; /* of this incarnation */
 
-    struct list pending;  /* struct pending: accepted by the engine, not durable yet */
-    struct list sleepers; /* struct reading: for trees to come back into memory */
-    struct list waits;    /* struct orchestrator_wait */
+    struct list observers; /* struct orchestrator_observer */
+    struct list pending;   /* struct pending: accepted by the engine, not durable yet */
+    struct list sleepers;  /* struct reading: for trees to come back into memory */
+    struct list waits;     /* struct orchestrator_wait */
     struct map waits_by_id;
     struct heap deadlines;
     struct map keyed; /* place to struct keyed: requests with a key that are under way */

@@ -538,6 +538,7 @@ int orchestrator_create(struct orchestrator **out, const struct orchestrator_opt
     cache_init(&o->cache, o->options.cache_max);
     list_init(&o->runs);
     map_init(&o->runs_by_attempt);
+    list_init(&o->observers);
     list_init(&o->pending);
     list_init(&o->sleepers);
     list_init(&o->waits);
@@ -578,6 +579,8 @@ void orchestrator_destroy(struct orchestrator *o)
     request_fail_waits(o, &err);
     store_async_destroy(o->async); /* every job's done is called */
     run_orphan_all(o);
+    while (list_pop(&o->observers))
+        ;
     engine_drop(o);
     assert(list_empty(&o->waits) && list_empty(&o->pending));
     assert(!o->lookup_count && !o->listing_count);

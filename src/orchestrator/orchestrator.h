@@ -17,6 +17,7 @@
 #define ORCHESTRATOR_ORCHESTRATOR_H
 
 #include "base/clock.h"
+#include "base/list.h"
 #include "base/log.h"
 #include "engine/engine.h"
 #include "store/store.h"
@@ -47,11 +48,16 @@ struct invoker {
     void (*cancel)(struct invoker *invoker, struct orchestrator_run *run);
 };
 
+/* The attempt is on its way, for those who watch (below); again is harmless. An invoker that lets
+ * runs wait says so when they go. */
+void orchestrator_run_sent(struct orchestrator_run *run);
+
 /* Each frees the run. The response is read during the call only. */
 void orchestrator_run_answered(struct orchestrator_run *run, const wire_run_response *response);
 struct run_failure {
     enum status status;
     const char *type, *message; /* of the Error made of it; type NULL: "status" */
+    int http_status;            /* of the response that it was made of; 0: there was none */
     bool transport;             /* no HTTP response: counts as overload of the endpoint */
     bool too_large;             /* HTTP 413 */
     bool blameless;             /* says nothing about how much the endpoint can take */
@@ -240,6 +246,40 @@ struct orchestrator_meters {
     struct histogram commit_time, commit_rows, commit_bytes;
 };
 const struct orchestrator_meters *orchestrator_meters(const struct orchestrator *o);
+
+/* --- watching -------------------------------------------------------------------------------- */
+
+/* An attempt that has just started. */
+struct orchestrator_attempt {
+    uint64_t attempt; /* never the same for two attempts of a store, across restarts too */
+    uint64_t number;  /* among those of its call in all generations, from 1; 0: not known */
+    int64_t started;  /* ns since the epoch */
+    const wire_run_request *request;
+    struct slice endpoint, org;
+};
+
+/* How one ended. */
+struct orchestrator_outcome {
+    uint64_t attempt;
+    int64_t started, ended;
+    const wire_run_response *response; /* either this, */
+    const struct run_failure *failure; /* or this; neither: it was given up, and is made again if
+                                          it is still wanted */
+};
+
+/* Whoever wants to see the attempts, on the orchestrator's thread, as they come; what it is given
+ * lives during the call, which may not call the orchestrator. Each attempt that started ends, once;
+ * the first ends may be of attempts that started before it watched. */
+struct orchestrator_observer {
+    struct list link; /* ours; the observer outlives the orchestrator, or is removed before */
+    void (*started)(void *arg, const struct orchestrator_attempt *attempt);
+    void (*ended)(void *arg, const struct orchestrator_outcome *outcome);
+    void *arg;
+};
+
+void orchestrator_observe(struct orchestrator *o, struct orchestrator_observer *observer);
+void orchestrator_unobserve(struct orchestrator_observer *observer);
+
 /* The engine, to look at its counts (engine_tallies to engine_next_group) until the next event;
  * NULL while there is none. */
 const struct engine *orchestrator_engine(const struct orchestrator *o);

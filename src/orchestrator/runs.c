@@ -30,7 +30,9 @@ struct run {
     uint64_t call, attempt;
     uint32_t generation, group;
     bool invoked, cancelled;
-    int64_t invoked_at;
+    bool sent, observed; /* observed: somebody saw that */
+    uint64_t number;
+    int64_t invoked_at, sent_at;
     struct arena arena;
     struct part *parts; /* input; or the state's chunks, the poll's error, results */
     size_t part_count;
@@ -112,12 +114,35 @@ static void note_attempt(struct run *r, const struct engine_answer *answer)
     histogram_note(&m->run_time, took > 0 ? (uint64_t)took : 0);
 }
 
+/* What those who watch are told. An answer that does not count is none. */
+static void tell_end(struct run *r, const wire_run_response *response,
+                     const struct run_failure *failure)
+{
+    bool counts = run_counts(r);
+    struct orchestrator_outcome outcome = {.attempt = r->attempt,
+                                           .response = counts ? response : NULL,
+                                           .failure = counts ? failure : NULL};
+
+    if (!r->observed || !r->o)
+        return;
+    r->observed = false;
+    outcome.started = r->sent_at;
+    outcome.ended = clock_now(r->o->options.clock);
+    LIST_FOR_EACH (node, next, &r->o->observers) {
+        struct orchestrator_observer *observer =
+            LIST_ENTRY(node, struct orchestrator_observer, link);
+
+        observer->ended(observer->arg, &outcome);
+    }
+}
+
 /* Tells the engine, if it still wants to know, and frees the run. */
 static void run_end(struct run *r, struct engine_answer *answer)
 {
     struct orchestrator *o = r->o;
     bool counts = run_counts(r);
 
+    tell_end(r, NULL, NULL); /* unless they were told how */
     answer->call = r->call;
     answer->generation = r->generation;
     answer->attempt = r->attempt;
@@ -398,6 +423,7 @@ static void run_invoke(struct run *r)
         blob_unref(r->parts[i].blob);
     r->part_count = 0;
     r->invoked = true;
+    r->number = info.row.attempts + 1;
     r->invoked_at = clock_now(o->options.clock);
     log_line(o->options.log, LOG_DEBUG, "run", LOG_STR("call", r->out.request->dispatch_id),
              LOG_STR("function", r->out.request->function), LOG_SLICE("endpoint", r->out.endpoint),
@@ -539,11 +565,44 @@ void run_orphan_all(struct orchestrator *o)
 /* --- what the invoker says ---------------------------------------------------------------------
  */
 
+void orchestrator_run_sent(struct orchestrator_run *out)
+{
+    struct run *r = run_of(out);
+    struct orchestrator_attempt attempt = {.attempt = r->attempt,
+                                           .number = r->number,
+                                           .request = out->request,
+                                           .endpoint = out->endpoint,
+                                           .org = out->org};
+
+    if (r->sent || !r->o)
+        return;
+    r->sent = true;
+    r->observed = !list_empty(&r->o->observers);
+    attempt.started = r->sent_at = clock_now(r->o->options.clock);
+    LIST_FOR_EACH (node, next, &r->o->observers) {
+        struct orchestrator_observer *observer =
+            LIST_ENTRY(node, struct orchestrator_observer, link);
+
+        observer->started(observer->arg, &attempt);
+    }
+}
+
+void orchestrator_observe(struct orchestrator *o, struct orchestrator_observer *observer)
+{
+    list_append(&o->observers, &observer->link);
+}
+
+void orchestrator_unobserve(struct orchestrator_observer *observer)
+{
+    list_remove(&observer->link);
+}
+
 void orchestrator_run_answered(struct orchestrator_run *out, const wire_run_response *response)
 {
     struct run *r = run_of(out);
     struct engine_answer a = {.outcome = ENGINE_GONE, .max_wait_ns = -1};
 
+    tell_end(r, response, NULL);
     if (run_counts(r))
         answer_from_response(&r->o->limits, response, &a);
     run_end(r, &a);
@@ -554,6 +613,7 @@ void orchestrator_run_failed(struct orchestrator_run *out, const struct run_fail
     struct run *r = run_of(out);
     struct engine_answer a;
 
+    tell_end(r, NULL, failure);
     answer_from_failure(failure, &a);
     run_end(r, &a);
 }

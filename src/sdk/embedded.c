@@ -165,6 +165,7 @@ static void invoker_run(struct invoker *vtable, struct orchestrator_run *run)
     attempt->run = run;
     run->invoker_data = attempt;
     run->endpoint = slice_str(embedded->url); /* the arena that it was in goes with the request */
+    orchestrator_run_sent(run);
     sdk_endpoint_run(embedded->options.endpoint, run->request, run->arena, on_reply, attempt);
 }
 

@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 #include "server/bridge.h"
+#include "server/judge.h"
 
 enum {
     TIMEOUT_MS = 30000, /* of a poll, of a run, of a reply */
@@ -20,18 +21,23 @@ enum {
     BODY_MAX = 20000000,
     TARGET_MAX = 4096,
     ID_MAX = 256,
+    SESSION_URL_MAX = 256,
+    DECODED_MAX = 4 * BODY_MAX,
 };
 
 struct fetcher {
     struct fetcher_options options;
     struct net_url url;
     char target[TARGET_MAX], authorization[1024];
+    char endpoint[SESSION_URL_MAX];
     struct net_client *client;
     struct bridge *application;
     struct net_call *poll;
     struct net_timer *pause;
     struct list fetched;
     size_t count;
+    uint64_t attempts;
+    struct arena arena; /* of what is decoded for the observer */
     bool pausing, reached, stopping, destroying;
 };
 
@@ -39,6 +45,8 @@ struct fetched {
     struct fetcher *fetcher;
     struct list link;
     struct net_call *run; /* at the application; NULL: before or after that */
+    uint64_t attempt;     /* that the observer has seen start; 0: none */
+    int64_t started;
     char id[ID_MAX];
 };
 
@@ -165,6 +173,50 @@ static size_t pass_on(const struct net_header *from, size_t count, struct net_he
     return n;
 }
 
+static struct slice endpoint_of(const struct fetcher *f)
+{
+    return slice_str(f->endpoint);
+}
+
+static void tell_start(struct fetched *fetched, struct slice body)
+{
+    struct fetcher *f = fetched->fetcher;
+    struct orchestrator_attempt attempt = {.endpoint = endpoint_of(f)};
+    wire_run_request *request;
+
+    if (!f->options.observer)
+        return;
+    if (!wire_unpack(&dispatch__sdk__v1__run_request__descriptor, body, &f->arena, &request,
+                     NULL)) {
+        attempt.attempt = fetched->attempt = ++f->attempts;
+        attempt.started = fetched->started = clock_now(clock_system());
+        attempt.request = request;
+        f->options.observer->started(f->options.observer->arg, &attempt);
+    }
+    arena_rewind(&f->arena);
+}
+
+static void tell_end(struct fetched *fetched, const struct net_response *response)
+{
+    struct fetcher *f = fetched->fetcher;
+    struct orchestrator_outcome outcome = {.attempt = fetched->attempt,
+                                           .started = fetched->started,
+                                           .ended = clock_now(clock_system())};
+    wire_run_response *message;
+    struct run_failure failure;
+
+    if (!fetched->attempt)
+        return;
+    if (response->failure != NET_CANCELED) {
+        if (judge_response(response, endpoint_of(f), &f->arena, &message, &failure))
+            outcome.response = message;
+        else
+            outcome.failure = &failure;
+    }
+    f->options.observer->ended(f->options.observer->arg, &outcome);
+    arena_rewind(&f->arena);
+}
+
 static void bring(struct fetched *fetched, const struct net_response *response)
 {
     struct net_header headers[64];
@@ -185,6 +237,7 @@ static void ran(void *arg, const struct net_response *response)
     struct fetcher *f = fetched->fetcher;
 
     fetched->run = NULL;
+    tell_end(fetched, response);
     if (response->failure == NET_OK) {
         bring(fetched, response);
         return;
@@ -221,6 +274,8 @@ static void run(void *arg, const struct net_request *request)
     log_line(f->options.log, LOG_DEBUG, "run fetched", LOG_STR("request", fetched->id));
     if (outgoing.body && net_client_send(f->client, &outgoing, &fetched->run, &err))
         fetched->run = NULL;
+    if (fetched->run)
+        tell_start(fetched, request->body);
     blob_unref(outgoing.body);
 }
 
@@ -343,6 +398,8 @@ int fetcher_create(struct fetcher **out, const struct fetcher_options *options, 
         return error_memory(err);
     f->options = *options;
     list_init(&f->fetched);
+    arena_init(&f->arena, DECODED_MAX);
+    snprintf(f->endpoint, sizeof f->endpoint, "bridge://%s", options->session);
     code = read_url(f, err);
     if (code == CODE_OK)
         code = net_client_create(&f->client, options->loop,
@@ -393,5 +450,6 @@ void fetcher_destroy(struct fetcher *f)
     assert(list_empty(&f->fetched));
     bridge_destroy(f->application);
     net_timer_destroy(f->pause);
+    arena_reset(&f->arena);
     free(f);
 }

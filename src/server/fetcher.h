@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "net/net.h"
+#include "orchestrator/orchestrator.h"
 
 #define FETCHER_RUNS_MAX 256 /* at once */
 
@@ -26,6 +27,9 @@ struct fetcher_options {
     const char *key_hint; /* where the key came from, for people: "check ..." */
     const char *host;     /* of the application */
     uint16_t port;
+    /* Sees the runs that are posted to the application; their numbers among the attempts of their
+     * calls are not known here, nor is the organization. Or NULL. */
+    const struct orchestrator_observer *observer;
     void (*stopped)(void *arg);
     void *arg;
 };

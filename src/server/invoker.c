@@ -3,10 +3,7 @@
  * A run: the request is packed, posted to the endpoint with exactly the headers that endpoints
  * expect, and answered by a RunResponse. That is the happy path.
  *
- * Everything else becomes a status, by the table of protocol 3.3: no response at all (the way there
- * failed, which also slows the endpoint's group down), a Connect error (its code tells more than
- * the HTTP status that carries it), any other HTTP status, or a 200 that holds something else. A
- * 413 is the one special case: the endpoint may well take a resume with fewer results in it.
+ * Everything else becomes a status (judge.h).
  *
  * While nobody listens at the address of a bridge, its attempts are held there; one whose
  * connection is refused goes back. They are sent when somebody does. Those of other sessions wait
@@ -24,6 +21,7 @@
 #include <stdlib.h>
 
 #include "server/bridge.h"
+#include "server/judge.h"
 
 #define RUN_PATH "/dispatch.sdk.v1.FunctionService/Run"
 
@@ -116,114 +114,24 @@ static void failed(struct http_invoker *invoker, struct orchestrator_run *run,
                    const struct run_failure *failure)
 {
     log_failure(invoker, run, failure);
+    orchestrator_run_sent(run); /* also if it could not be */
     orchestrator_run_failed(run, failure);
     invoker->options.changed(invoker->options.arg);
-}
-
-static enum status status_of_failure(enum net_failure failure)
-{
-    switch (failure) {
-    case NET_DNS:
-        return STATUS_DNS_ERROR;
-    case NET_TCP:
-        return STATUS_TCP_ERROR;
-    case NET_TLS:
-        return STATUS_TLS_ERROR;
-    case NET_TIMEOUT:
-        return STATUS_TIMEOUT;
-    case NET_MALFORMED:
-        return STATUS_INVALID_RESPONSE;
-    case NET_UNSUPPORTED:
-        return STATUS_HTTP_ERROR;
-    case NET_FORBIDDEN:
-        return STATUS_PERMISSION_DENIED;
-    case NET_TEMPORARY:
-    case NET_CANCELED:
-    case NET_OK:
-        break;
-    }
-    return STATUS_TEMPORARY_ERROR;
-}
-
-/* Fills *failure for a response that is not a RunResponse; the texts go into the run's arena, or
- * are left out when it is full. */
-static void judge_response(const struct orchestrator_run *run, const struct net_response *response,
-                           struct run_failure *failure)
-{
-    struct slice type = net_header_get(response->headers, response->header_count, "content-type");
-    struct error error;
-
-    if (type.len >= 16 && memcmp(type.data, "application/json", 16) == 0 &&
-        wire_connect_error_parse(response->body, &error)) {
-        failure->status = wire_status_from_code(error.code);
-        failure->type = code_name(error.code);
-        failure->message =
-            arena_printf(run->arena, "%.*s: HTTP status %d: %s", SLICE_FMT(run->endpoint),
-                         response->status, error.message[0] ? error.message : failure->type);
-    } else {
-        failure->status = wire_status_from_http(response->status);
-        failure->type = "http";
-        failure->message = arena_printf(
-            run->arena, "%.*s: HTTP status %d%s", SLICE_FMT(run->endpoint), response->status,
-            response->status / 100 == 3 ? ": redirects are not followed; give the URL it leads to"
-                                        : "");
-    }
-    if (response->status == 413) {
-        failure->status = STATUS_TEMPORARY_ERROR;
-        failure->too_large = true;
-    }
-}
-
-static bool is_run_response(const struct net_response *response)
-{
-    struct slice type = net_header_get(response->headers, response->header_count, "content-type");
-    struct slice encoding =
-        net_header_get(response->headers, response->header_count, "content-encoding");
-    static const char wanted[] = "application/proto";
-    size_t len = sizeof wanted - 1;
-
-    if (encoding.len && !slice_eq_str(encoding, "identity"))
-        return false;
-    return type.len >= len && memcmp(type.data, wanted, len) == 0 &&
-           (type.len == len || ((const char *)type.data)[len] == ';');
 }
 
 static void answered(struct http_invoker *invoker, struct orchestrator_run *run,
                      const struct net_response *response)
 {
-    struct run_failure failure = {.status = STATUS_INVALID_RESPONSE, .type = "invalid response"};
     wire_run_response *message;
-    struct error err;
+    struct run_failure failure;
 
-    if (response->status != 200) {
-        judge_response(run, response, &failure);
-    } else if (!is_run_response(response)) {
-        failure.message =
-            arena_printf(run->arena, "%.*s: the response is not of type application/proto",
-                         SLICE_FMT(run->endpoint));
-    } else if (wire_unpack(&dispatch__sdk__v1__run_response__descriptor, response->body, run->arena,
-                           &message, &err)) {
-        if (err.code == CODE_RESOURCE_EXHAUSTED)
-            failure.status = STATUS_TEMPORARY_ERROR;
-        failure.message = arena_printf(run->arena, "%.*s: the response is not a RunResponse: %s",
-                                       SLICE_FMT(run->endpoint), err.message);
-    } else {
-        log_answer(invoker, run, message);
-        orchestrator_run_answered(run, message);
-        invoker->options.changed(invoker->options.arg);
+    if (!judge_response(response, run->endpoint, run->arena, &message, &failure)) {
+        failed(invoker, run, &failure);
         return;
     }
-    if (!failure.message)
-        failure.message = "out of memory";
-    failed(invoker, run, &failure);
-}
-
-/* "connect to HOST:PORT: connection refused" without the part that says again where to. */
-static const char *reason(const char *message)
-{
-    const char *colon = strstr(message, ": ");
-
-    return colon ? colon + 2 : message;
+    log_answer(invoker, run, message);
+    orchestrator_run_answered(run, message);
+    invoker->options.changed(invoker->options.arg);
 }
 
 static void send_or_fail(struct attempt *attempt);
@@ -273,7 +181,6 @@ static void run_done(void *arg, const struct net_response *response)
     struct attempt *attempt = arg;
     struct http_invoker *invoker = attempt->invoker;
     struct orchestrator_run *run = attempt->run;
-    struct run_failure failure = {.type = "transport", .transport = true};
 
     assert(invoker->in_flight > 0);
     invoker->in_flight--;
@@ -283,16 +190,8 @@ static void run_done(void *arg, const struct net_response *response)
     } else if (refused(attempt, response)) {
         bridge_refused(attempt->bridge);
         hold(attempt);
-    } else if (response->failure == NET_OK) {
-        answered(invoker, run, response);
     } else {
-        failure.status = status_of_failure(response->failure);
-        failure.transport = response->failure != NET_FORBIDDEN;
-        failure.message = arena_printf(run->arena, "%.*s: %s", SLICE_FMT(run->endpoint),
-                                       reason(response->message));
-        if (!failure.message)
-            failure.message = response->message;
-        failed(invoker, run, &failure);
+        answered(invoker, run, response);
     }
 }
 
@@ -444,6 +343,7 @@ static void send_or_fail(struct attempt *attempt)
     struct run_failure failure = {.status = STATUS_PERMANENT_ERROR, .type = "unsupported endpoint"};
     struct error err;
 
+    orchestrator_run_sent(attempt->run);
     if (send_run(attempt, &err) == CODE_OK) {
         attempt->invoker->in_flight++;
         return;
@@ -471,6 +371,7 @@ static struct blob *fetched_request(struct session_run *fetched)
     struct blob *bytes;
     struct error err;
 
+    orchestrator_run_sent(of_fetched(fetched)->run);
     if (make_request(of_fetched(fetched), headers, &request, &err))
         return NULL;
     request.port = 80; /* goes without saying */
