@@ -353,7 +353,7 @@ static void poll(struct engine *e, struct call *c, int64_t now, const struct eng
         error = made = e->reject ? e->reject(e->reject_arg, &why) : NULL;
     if (error || code)
         refuse(e, c, error);
-    else if (a->spec_count && !stall_has_room(e, c, a->spec_count))
+    else if (a->spec_count && !stall_take_room(e, c, a->spec_count))
         stall_poll(e, c, a);
     else if (!make_children(e, c, now, a))
         engine_fail(e);

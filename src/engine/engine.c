@@ -73,6 +73,7 @@ int engine_create(struct engine **engine, const struct engine_config *config, st
     map_init(&e->org_by_name);
     map_init(&e->swapped);
     heap_init(&e->asleep);
+    list_init(&e->crowded);
     map_init(&e->stall_by_call);
     list_init(&e->runnable);
     buf_init(&e->scratch, SCRATCH_MAX);
@@ -317,19 +318,40 @@ static uint64_t live(const struct engine *e)
            e->by_state[CALL_SUSPENDED];
 }
 
-static int check_dispatch(const struct engine *e, int64_t now, const struct engine_spec *specs,
-                          size_t count, struct error *err)
+/* Room for so many roots. Below 90% there is, for everybody, and nobody is looked up. */
+static int check_room(struct engine *e, struct slice name, size_t count, struct error *err)
+{
+    struct org everybody = {.calls = e->call_count + e->growing};
+    struct atom *atom;
+    const struct org *o;
+
+    if (org_has_room(e, &everybody, count, ROOM_ROOTS))
+        return CODE_OK;
+    atom = atom_get(&e->atoms, name);
+    if (!atom)
+        return error_memory(err);
+    o = map_get(&e->org_by_name, (uintptr_t)atom);
+    atom_unref(&e->atoms, atom);
+    if (org_has_room(e, o, count, ROOM_ROOTS))
+        return CODE_OK;
+    return error_set(err, CODE_RESOURCE_EXHAUSTED,
+                     "%llu calls of this organization are in memory, and %llu of all, of the limit "
+                     "of %u; each may have nine times as many as are left: try again when some of "
+                     "its calls have finished",
+                     o ? (unsigned long long)o->calls : 0,
+                     (unsigned long long)(e->call_count + e->growing), e->config.live_max);
+}
+
+static int check_dispatch(struct engine *e, int64_t now, struct slice org,
+                          const struct engine_spec *specs, size_t count, struct error *err)
 {
     if (e->failed)
         return error_set(err, CODE_UNAVAILABLE, "out of memory; the partition is being reloaded");
     if (count == 0 || count > e->config.calls_max)
         return error_set(err, CODE_INVALID_ARGUMENT, "%zu calls in one request; the limit is %u",
                          count, e->config.calls_max);
-    if (live(e) + count > (uint64_t)e->config.live_max * 9 / 10)
-        return error_set(err, CODE_RESOURCE_EXHAUSTED,
-                         "%llu calls are live, and new ones are refused past 90%% of the limit of "
-                         "%u; try again when some have finished",
-                         (unsigned long long)live(e), e->config.live_max);
+    if (check_room(e, org, count, err))
+        return err->code;
     for (size_t i = 0; i < count; i++) {
         struct error why;
 
@@ -345,7 +367,7 @@ int engine_dispatch(struct engine *e, int64_t now, struct slice org,
 {
     uint32_t made = 0;
     struct call *c;
-    int code = check_dispatch(e, now, specs, count, err);
+    int code = check_dispatch(e, now, org, specs, count, err);
 
     if (code)
         return code;

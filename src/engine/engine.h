@@ -47,8 +47,10 @@ struct engine_config {
     int64_t min_wait_ns; /* reserved for polls: a max_wait shorter than it is not a timer; 0 */
 
     uint32_t live_max;  /* calls in memory: 4,000,000. From 80% on, trees that only wait leave it
-                           (swap.c). New roots are refused past 90%; a poll whose calls find no room
-                           waits, save that the oldest tree of those that wait always finds some */
+                           (swap.c). An organization may have nine times as many as are left, so
+                           90% if it is alone: past it its new roots are refused. A poll whose calls
+                           find no room (nineteen times) waits, save that the oldest tree of those
+                           that wait always finds some */
     uint32_t calls_max; /* of one Dispatch or poll: 10,000 */
     uint32_t outstanding_max;   /* children not done, a parent: 100,000 */
     uint32_t depth_max;         /* of a tree: 1,000 */

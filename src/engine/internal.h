@@ -20,14 +20,18 @@
 /* Of a state; the orchestrator compacts long before (engine_compact). */
 #define STATE_CHUNKS_MAX 255
 
-/* Takes turns with the others for what all share: org.c. */
+/* Takes turns with the others for what all share, and has its share of memory: org.c. */
 struct org {
     struct atom *name;
-    uint32_t refs;        /* groups */
-    struct list groups;   /* runnable ones, the one whose turn it is first */
-    struct list runnable; /* in engine.runnable while there are some */
-    struct list stalls;   /* polls that wait for room, the oldest first */
-    struct list stalled;  /* in engine.stalled while there are some */
+    uint32_t refs;         /* groups, and trees that are out of memory */
+    uint64_t calls;        /* in memory, or being fetched */
+    struct list groups;    /* runnable ones, the one whose turn it is first */
+    struct list runnable;  /* in engine.runnable while there are some */
+    struct list stalls;    /* polls that wait for room, the oldest first */
+    struct list stalled;   /* in engine.stalled while there are some */
+    struct heap asleep;    /* trees that are out and not being fetched, by when they are due */
+    struct heap_node wake; /* in engine.asleep, at the first of them; or, as there was no room */
+    struct list crowded;   /* for it when it was due, in engine.crowded; or in none: swap.c */
 };
 
 /* Calls to one endpoint host of one organization: they share a window of runs in flight. */
@@ -160,8 +164,10 @@ struct engine {
     struct map stall_by_call;
     uint64_t growing; /* calls that are being fetched */
     uint64_t favoured, favoured_root;
-    struct map swapped; /* root to struct swapped: trees that are out of memory, swap.c */
-    struct heap asleep; /* those that are not being fetched, by when they are due */
+    uint64_t lent;       /* calls of the favoured tree that there was no room for: org.c */
+    struct map swapped;  /* root to struct swapped: trees that are out of memory, swap.c */
+    struct heap asleep;  /* organizations with such trees, by when the first is due */
+    struct list crowded; /* those that had one due and found no room */
     uint64_t swapped_calls;
     bool making_room, sweeping;
     uint32_t sweep_hand, sweep_round;
@@ -338,6 +344,14 @@ void orgs_free(struct engine *e);
 /* Into the line at its end, or out of it, as there is something that it wants or not; who was
  * served goes to the end. */
 void org_line_up(struct list *line, struct list *place, const struct list *wants, bool served);
+static inline struct org *call_org(const struct call *c)
+{
+    return c->target->group->org;
+}
+
+enum room { ROOM_ROOTS = 9, ROOM_TREES = 19 }; /* of a share, for so many as are left for others */
+/* Has memory room for so many calls more of the organization? NULL: of one that has none. */
+bool org_has_room(const struct engine *e, const struct org *o, uint64_t calls, enum room room);
 
 /* --- group.c */
 
@@ -395,15 +409,15 @@ void turns_free_spare(struct engine *e);
 
 /* --- stall.c */
 
-/* May the call make so many children now? */
-bool stall_has_room(struct engine *e, const struct call *c, size_t calls);
+/* May the call make so many children now? Then they are counted as lent, if they are. */
+bool stall_take_room(struct engine *e, const struct call *c, size_t calls);
 /* Puts the answer's calls into the open batch, to be made later. */
 void stall_poll(struct engine *e, struct call *c, const struct engine_answer *answer);
 /* The same of one that was loaded; false: no memory. */
 bool stall_add(struct engine *e, struct call *c, uint32_t count);
 void stall_drop(struct engine *e, struct call *c); /* harmless if it does not wait */
 uint32_t stall_count(const struct engine *e, const struct call *c);
-/* Would the next one find room now? True, too, if none waits. */
+/* Would the next one of each organization find room now? True, too, if none waits. */
 bool stall_fits(const struct engine *e);
 bool stall_is_favoured(const struct engine *e); /* some tree is */
 void stalls_pump(struct engine *e);
@@ -421,6 +435,9 @@ void swaps_step(struct engine *e, int64_t now);
 int64_t swaps_next_due(const struct engine *e);
 void swaps_check(const struct engine *e);
 int engine_load_tree(struct engine *e, uint64_t root, struct slice value, struct error *err);
+/* The row of a call of a tree that is out: of its root, it says whose the tree is. */
+int swaps_load_root(struct engine *e, const struct engine_row *r, struct error *err);
+int swaps_loaded(const struct engine *e, struct error *err); /* CODE_DATA_LOSS: one has no root */
 /* load.c: the rows of one tree, in the order of their ids. */
 int load_tree(struct engine *e, int64_t now, const struct engine_tree_call *calls, size_t count,
               struct error *err);

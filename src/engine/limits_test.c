@@ -119,7 +119,7 @@ static void depth_of_a_tree(void **state)
     bench_destroy(b);
 }
 
-/* New roots are refused past 90%. */
+/* New roots are refused past 90% of an organization that is alone. */
 static void live_calls(void **state)
 {
     struct bench *b = bench_create_with((struct engine_config){.live_max = 10, .calls_max = 10});

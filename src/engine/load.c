@@ -155,7 +155,7 @@ int engine_load_call(struct engine *e, uint64_t key, struct slice value, struct 
         e->next_id = key + 1;
     if (r.finish >= e->next_finish)
         e->next_finish = r.finish + 1;
-    return tree_is_out(e, r.root) ? CODE_OK : load_call(e, &r, err);
+    return tree_is_out(e, r.root) ? swaps_load_root(e, &r, err) : load_call(e, &r, err);
 }
 
 static int by_finish(const void *a, const void *b)
@@ -234,6 +234,8 @@ int engine_loaded(struct engine *e, int64_t now, struct error *err)
     struct call *c;
 
     e->now = now;
+    if (swaps_loaded(e, err))
+        return err->code;
     if (!timers_reserve(e, e->call_count) || !deliver_all_ends(e))
         return error_memory(err);
     while ((c = call_next(e, &pos))) /* oldest first */

@@ -53,10 +53,14 @@ void call_count(struct engine *e, const struct call *c, unsigned from, unsigned 
     if (from != CALL_STATES) {
         e->by_state[from]--;
         t->calls[from]--;
+    } else {
+        call_org(c)->calls++;
     }
     if (to != CALL_STATES) {
         e->by_state[to]++;
         t->calls[to]++;
+    } else {
+        call_org(c)->calls--;
     }
 }
 

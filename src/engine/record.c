@@ -178,6 +178,8 @@ void call_delete(struct engine *e, struct call *c)
     }
     *at = c->chain;
     e->call_count--;
+    if (e->lent && c->root_id == e->favoured_root)
+        e->lent--;
 }
 
 /* --- rings ------------------------------------------------------------------------------------ */

@@ -195,7 +195,7 @@ static void test_polls_that_wait_for_room_take_turns(void **state)
     bench_commit(b);
     for (uint64_t i = 0; i < 16; i++)
         poll_for(b, a + i, 8); /* the first finds room; the second is favoured; the others wait */
-    poll_for(b, c, 1);
+    poll_for(b, c, 8);
     while (!b->fetches_len || b->fetches[0].call != c) {
         if (b->fetches_len) {
             assert_true(others++ < 2); /* the favoured one, and one whose turn it was */
@@ -208,6 +208,136 @@ static void test_polls_that_wait_for_room_take_turns(void **state)
     bench_destroy(b);
 }
 
+static int ask_one(struct bench *b, const char *org, struct error *err)
+{
+    struct engine_spec spec = bench_spec("f");
+    uint64_t id;
+    int code = engine_dispatch(b->e, b->now, slice_str(org), &spec, 1, NULL, &id, err);
+
+    bench_commit(b);
+    engine_check(b->e);
+    return code;
+}
+
+static uint64_t live(struct bench *b)
+{
+    struct engine_stats stats;
+
+    engine_stats(b->e, &stats);
+    return stats.live;
+}
+
+/* An organization with all that it can have, and another that comes then. */
+static void test_roots_of_one_leave_room_for_another_s(void **state)
+{
+    struct bench *b = bench_create_with((struct engine_config){.live_max = 200});
+    struct error err;
+    uint64_t a = ask(b, "a", "x", 100), c = 0;
+    size_t count = 0;
+
+    (void)state;
+    ask(b, "a", "x", 80); /* 90% */
+    assert_int_equal(ask_one(b, "a", &err), CODE_RESOURCE_EXHAUSTED);
+    assert_non_null(strstr(err.message, "180 calls of this organization are in memory, and 180 of "
+                                        "all, of the limit of 200"));
+    while (!ask_one(b, "c", &err))
+        count++;
+    assert_int_equal(count, 18); /* nine times as many as are left */
+    assert_non_null(strstr(err.message, "18 calls of this organization are in memory, and 198 of"));
+    assert_int_equal(ask_one(b, "d", &err), 0);
+    assert_int_equal(ask_one(b, "a", &err), CODE_RESOURCE_EXHAUSTED);
+    /* As those of the first end, the others have room, until all have the same. */
+    for (count = 0; count < 300; count++) {
+        if (count % 10 == 0 || a <= 100) {
+            bench_exit(b, bench_take_run(b, b->runs[0].call), STATUS_OK, NULL);
+            a++;
+        }
+        ask_one(b, "a", &err);
+        c += !ask_one(b, "c", &err);
+        ask_one(b, "d", &err);
+        assert_true(live(b) < 200);
+    }
+    assert_true(c >= 30);
+    bench_destroy(b);
+}
+
+/* Polls, and the tree that may always grow, take nothing from another organization. */
+static void test_trees_of_one_leave_room_for_another_s(void **state)
+{
+    struct bench *b =
+        bench_create_with((struct engine_config){.live_max = 40, .window_start = 256});
+    uint64_t a = ask(b, "a", "x", 16), child, c;
+    struct error err;
+
+    (void)state;
+    bench_commit(b);
+    for (uint64_t i = 0; i < 8; i++)
+        poll_for(b, a + i, 8);
+    assert_int_equal(live(b), 32); /* two found room, one is favoured, five wait */
+    assert_int_equal(b->fetches_len, 1);
+    serve(b);
+    assert_int_equal(live(b), 40);
+    child = b->runs[b->runs_len - 1].call;
+    for (int i = 0; i < 5; i++, child = b->runs[b->runs_len - 1].call)
+        poll_for(b, child, 8); /* of the favoured tree: far past what there is */
+    assert_true(live(b) >= 80);
+    assert_int_equal(ask_one(b, "a", &err), CODE_RESOURCE_EXHAUSTED);
+    c = ask(b, "c", "x", 1);
+    bench_commit(b);
+    poll_for(b, c, 4); /* makes its children at once */
+    assert_int_equal(b->fetches_len, 0);
+    engine_check(b->e);
+    bench_destroy(b);
+}
+
+static void sleep_for(struct bench *b, uint64_t id, int64_t ns)
+{
+    struct engine_answer a = bench_answer_to(bench_take_run(b, id));
+
+    a.max_wait_ns = ns;
+    bench_poll(b, a, "s");
+}
+
+/* A hundred trees of one are due, and one of another's a second later. */
+static void test_trees_that_are_due_hold_up_no_other_s(void **state)
+{
+    struct bench *b = bench_create_with((struct engine_config){.live_max = 40, .window_start = 64});
+    int64_t when = b->now + 3600 * 5 * NS_PER_S;
+    uint64_t c = ask(b, "c", "x", 1);
+
+    (void)state;
+    bench_commit(b);
+    sleep_for(b, c, when + NS_PER_S - b->now);
+    for (int i = 0; i < 100; i++) {
+        uint64_t id = ask(b, "a", "x", 1);
+
+        bench_commit(b);
+        sleep_for(b, id, when - b->now);
+    }
+    for (int crash = 0; crash < 2; crash++) {
+        int64_t due;
+
+        if (crash)
+            bench_crash(b);
+        assert_true(engine_tree_due(b->e, c, &due) && due == when + NS_PER_S);
+    }
+    b->now = when;
+    engine_tick(b->e, b->now);
+    bench_commit(b);
+    while (b->trees_len)
+        bench_fetch_tree(b); /* until nothing more finds room */
+    assert_true(live(b) >= 36 && live(b) <= 39);
+    assert_true(engine_next_due(b->e) <= when + NS_PER_S);
+    b->now = when + NS_PER_S;
+    engine_tick(b->e, b->now);
+    bench_commit(b);
+    assert_int_equal(b->trees_len, 1);
+    assert_int_equal(b->trees[0], c);
+    bench_fetch_tree(b);
+    bench_take_run(b, c);
+    bench_destroy(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -217,6 +347,9 @@ int main(void)
         cmocka_unit_test(test_organizations_take_turns_then_hosts),
         cmocka_unit_test(test_a_full_window_is_no_turn),
         cmocka_unit_test(test_polls_that_wait_for_room_take_turns),
+        cmocka_unit_test(test_roots_of_one_leave_room_for_another_s),
+        cmocka_unit_test(test_trees_of_one_leave_room_for_another_s),
+        cmocka_unit_test(test_trees_that_are_due_hold_up_no_other_s),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

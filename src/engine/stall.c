@@ -2,13 +2,15 @@
 /*
  * When memory is full. A poll whose calls find no room is committed all the same, with its calls as
  * one more payload of its own, and waits; when calls have gone, the oldest such poll is fetched
- * from the store (ENGINE_FETCH, engine_fetched) and its calls are made. The polls that come
- * meanwhile wait behind it; organizations take turns (org.c), a poll each.
+ * from the store (ENGINE_FETCH, engine_fetched) and its calls are made. The polls of the same
+ * organization that come meanwhile wait behind it; organizations have their shares of the room
+ * (org.c), and take turns, a poll each.
  *
  * That alone could come to a stand, every tree waiting for another one's end. So one tree at a time
  * is favoured, that of the oldest root of those that wait in the organization whose turn it is,
  * until its root has ended: its polls find room always. Whatever its calls wait for is of that
- * tree, so they end some time, and the next one has its turn.
+ * tree, so they end some time, and the next one has its turn. Calls of that tree that there was no
+ * room for are lent it: they do not count in what others may have.
  */
 #include <stdlib.h>
 
@@ -21,6 +23,7 @@ struct stall {
     struct list link; /* in org.stalls until it is fetched */
     uint64_t call;
     uint32_t generation, count;
+    uint32_t room; /* kept for it while it is being fetched */
     bool fetching;
 };
 
@@ -44,7 +47,7 @@ bool stall_is_favoured(const struct engine *e)
 
 static struct org *org_of(const struct engine *e, const struct stall *s)
 {
-    return call_find(e, s->call)->target->group->org;
+    return call_org(call_find(e, s->call));
 }
 
 /* The oldest root that waits, of the organization whose turn it is; where a root has gone before
@@ -63,14 +66,20 @@ static void favour_one(struct engine *e)
     e->favoured_root = best->root_id;
     e->favoured = is_live(call_find(e, best->root_id)) ? best->root_id : best->id;
     e->favour_pending = true;
+    e->lent = 0;
     org_line_up(&e->stalled, &o->stalled, &o->stalls, true);
 }
 
-bool stall_has_room(struct engine *e, const struct call *c, size_t calls)
+bool stall_take_room(struct engine *e, const struct call *c, size_t calls)
 {
-    bool fits = e->call_count + e->growing + calls <= e->config.live_max;
+    const struct org *o = call_org(c);
+    bool fits = org_has_room(e, o, calls, ROOM_TREES);
 
-    return (list_empty(&e->stalled) && fits) || c->root_id == favoured_root(e);
+    if (c->root_id != favoured_root(e))
+        return fits && list_empty(&o->stalls);
+    if (!fits)
+        e->lent += calls;
+    return true;
 }
 
 /* --- the calls as a payload ------------------------------------------------------------------- */
@@ -159,7 +168,7 @@ static int decode_calls(struct slice in, struct engine_answer *a, struct error *
 
 bool stall_add(struct engine *e, struct call *c, uint32_t count)
 {
-    struct org *o = c->target->group->org;
+    struct org *o = call_org(c);
     struct stall *s = malloc(sizeof *s);
 
     if (!s || !map_set(&e->stall_by_call, c->id, s)) {
@@ -196,10 +205,10 @@ void stall_drop(struct engine *e, struct call *c)
 
     if (!s)
         return;
-    if (s->fetching)
-        e->growing -= s->count;
+    o = call_org(c);
+    e->growing -= s->room;
+    o->calls -= s->room;
     list_remove(&s->link);
-    o = c->target->group->org;
     org_line_up(&e->stalled, &o->stalled, &o->stalls, false);
     free(s);
     c->stalled = false;
@@ -225,18 +234,24 @@ static void fetch(struct engine *e, struct stall *s)
     list_remove(&s->link);
     org_line_up(&e->stalled, &o->stalled, &o->stalls, true);
     s->fetching = true;
-    e->growing += s->count;
+    s->room = org_has_room(e, o, s->count, ROOM_TREES) ? s->count : 0; /* else it is to be lent */
+    e->growing += s->room;
+    o->calls += s->room;
     engine_emit(e, &(struct engine_effect){
                        .kind = ENGINE_FETCH, .call = s->call, .generation = s->generation});
 }
 
+static bool first_fits(const struct engine *e, const struct org *o)
+{
+    return org_has_room(e, o, LIST_ENTRY(o->stalls.next, struct stall, link)->count, ROOM_TREES);
+}
+
 bool stall_fits(const struct engine *e)
 {
-    const struct org *o = LIST_ENTRY(e->stalled.next, struct org, stalled);
-
-    return list_empty(&e->stalled) ||
-           e->call_count + e->growing + LIST_ENTRY(o->stalls.next, struct stall, link)->count <=
-               e->config.live_max;
+    LIST_FOR_EACH (it, tmp, &e->stalled)
+        if (!first_fits(e, LIST_ENTRY(it, struct org, stalled)))
+            return false;
+    return true;
 }
 
 static bool is_durable(const struct engine *e, const struct stall *s)
@@ -247,7 +262,7 @@ static bool is_durable(const struct engine *e, const struct stall *s)
 /* The polls of the favoured tree, all at once. */
 static void fetch_favoured(struct engine *e)
 {
-    struct org *o = call_find(e, e->favoured)->target->group->org;
+    struct org *o = call_org(call_find(e, e->favoured));
 
     e->favour_pending = false; /* what the tree polls for from now on finds room at once */
     LIST_FOR_EACH (it, tmp, &o->stalls) {
@@ -262,16 +277,25 @@ static void fetch_favoured(struct engine *e)
     }
 }
 
-void stalls_pump(struct engine *e)
+/* Whose turn it is, of those that have room. False: nobody. */
+static bool fetch_next(struct engine *e)
 {
-    while (!list_empty(&e->stalled)) {
-        struct org *o = LIST_ENTRY(e->stalled.next, struct org, stalled);
+    LIST_FOR_EACH (it, tmp, &e->stalled) {
+        struct org *o = LIST_ENTRY(it, struct org, stalled);
         struct stall *s = LIST_ENTRY(o->stalls.next, struct stall, link);
 
-        if (!stall_fits(e) || !is_durable(e, s))
-            break;
-        fetch(e, s);
+        if (first_fits(e, o) && is_durable(e, s)) {
+            fetch(e, s);
+            return true;
+        }
     }
+    return false;
+}
+
+void stalls_pump(struct engine *e)
+{
+    while (fetch_next(e))
+        ;
     if (!list_empty(&e->stalled) && !favoured_root(e))
         favour_one(e);
     if (e->favour_pending && favoured_root(e))
@@ -299,6 +323,8 @@ void engine_fetched(struct engine *e, int64_t now, uint64_t call, uint32_t gener
     }
     e->now = now;
     stall_drop(e, c);
+    if (!code)
+        stall_take_room(e, c, a.spec_count);
     call_grow(e, c, now, &a, code ? &why : NULL);
     free_calls(&a, (struct engine_spec *)(uintptr_t)a.specs);
     engine_pump(e);

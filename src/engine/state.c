@@ -135,8 +135,10 @@ void engine_check(const struct engine *e)
 {
     uint64_t by_state[CALL_STATES] = {0};
     uint32_t pos = 0, stalls = 0, calls = 0, refs = 0, group_refs = 0, ready = 0, queued = 0;
+    uint64_t shares = 0;
     uint32_t in_flight = 0;
     const struct target *t;
+    const struct org *o;
     const struct call *c;
 
     while ((c = call_next(e, &pos))) {
@@ -166,6 +168,10 @@ void engine_check(const struct engine *e)
     pos = 0;
     while ((t = map_next(&e->target_by_key, &pos, NULL)))
         refs += t->refs;
+    pos = 0;
+    while ((o = map_next(&e->org_by_name, &pos, NULL)))
+        shares += o->calls;
+    assert(shares == calls + e->growing && e->lent <= calls);
     assert(calls == e->call_count && calls == refs && group_refs == e->target_by_key.len);
     assert(in_flight == e->in_flight && in_flight <= e->config.runs_max);
     swaps_check(e);

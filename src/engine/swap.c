@@ -6,7 +6,7 @@
  * is due, and the ids of its calls. In memory stays one entry, and nothing for a call.
  *
  *           leaves, with a batch                      confirmed, and due or asked for; room
- *   (memory) -------------------> ASLEEP, in e->asleep -----------------------------------+
+ *   (memory) -------------------> ASLEEP, in org->asleep-----------------------------------+
  *      ^                                                                                  |
  *      +---------------------- engine_tree_fetched, the row deleted <-------- FETCHING <--+
  *
@@ -16,6 +16,9 @@
  * A tree is found by its root, and its calls by the links from it. So one that has a live call that
  * is not linked any more (of an earlier generation, say) stays: call.scattered, and so do calls
  * whose root is done. Whoever has but the id of a call learns its root from its row.
+ *
+ * Each organization has its trees in a heap of its own, and its share of the room (org.c): one with
+ * a million trees that are due holds up no other's.
  *
  * Who leaves is decided by a hand that goes round the records, some at each commit: first go those
  * that sleep for an hour at least, a round later those for a quarter of it, and so on; so those due
@@ -35,18 +38,39 @@
 #define SHARE         4                 /* no tree leaves that is more than 1/SHARE of it all */
 
 struct swapped {
-    struct heap_node wake; /* in e->asleep; HEAP_NONE: it is being fetched */
+    struct heap_node wake; /* in org->asleep; HEAP_NONE: it is being fetched */
     uint64_t root;
+    struct org *org; /* NULL while it is loaded: its root's row is still to come */
     uint32_t calls;
     uint32_t needs; /* as a call's: it is fetched once that commit is confirmed */
 };
-_Static_assert(sizeof(struct swapped) == 32, "and its places in the table and the heap");
+_Static_assert(sizeof(struct swapped) == 40, "and its places in the table and the heap");
 
-static struct swapped *first_asleep(const struct engine *e)
+static struct swapped *first_asleep(const struct org *o)
+{
+    struct heap_node *n = heap_min(&o->asleep);
+
+    return n ? LIST_ENTRY(n, struct swapped, wake) : NULL;
+}
+
+static struct org *first_org(const struct engine *e)
 {
     struct heap_node *n = heap_min(&e->asleep);
 
-    return n ? LIST_ENTRY(n, struct swapped, wake) : NULL;
+    return n ? LIST_ENTRY(n, struct org, wake) : NULL;
+}
+
+/* To where it belongs by the first of its trees. */
+static void org_sleeps(struct engine *e, struct org *o)
+{
+    const struct swapped *s = first_asleep(o);
+
+    if (!s)
+        list_remove(&o->crowded);
+    if (!s || !list_empty(&o->crowded))
+        heap_remove(&e->asleep, &o->wake);
+    else if (o->wake.index == HEAP_NONE || o->wake.key != s->wake.key)
+        heap_set(&e->asleep, &o->wake, s->wake.key);
 }
 
 bool tree_is_out(const struct engine *e, uint64_t root)
@@ -54,18 +78,30 @@ bool tree_is_out(const struct engine *e, uint64_t root)
     return map_get(&e->swapped, root) != NULL;
 }
 
-/* Room for it is kept at once. False: no memory. */
+/* False: no memory. */
+static bool swapped_join(struct engine *e, struct swapped *s, struct org *o)
+{
+    if (!heap_reserve(&o->asleep, 1) || !heap_reserve(&e->asleep, 1))
+        return false;
+    s->org = o;
+    o->refs++;
+    heap_set(&o->asleep, &s->wake, s->wake.key);
+    org_sleeps(e, o);
+    return true;
+}
+
+/* NULL: no memory. */
 static struct swapped *swapped_add(struct engine *e, uint64_t root, uint32_t calls, int64_t wake)
 {
     struct swapped *s = malloc(sizeof *s);
 
-    if (!s || !heap_reserve(&e->asleep, 1) || !map_set(&e->swapped, root, s)) {
+    if (!s || !map_set(&e->swapped, root, s)) {
         free(s);
         return NULL;
     }
     *s = (struct swapped){.root = root, .calls = calls};
     heap_node_init(&s->wake);
-    heap_set(&e->asleep, &s->wake, wake);
+    s->wake.key = wake;
     e->swapped_calls += calls;
     return s;
 }
@@ -73,7 +109,11 @@ static struct swapped *swapped_add(struct engine *e, uint64_t root, uint32_t cal
 static void swapped_remove(struct engine *e, struct swapped *s)
 {
     map_remove(&e->swapped, s->root);
-    heap_remove(&e->asleep, &s->wake);
+    if (s->org) {
+        heap_remove(&s->org->asleep, &s->wake);
+        org_sleeps(e, s->org);
+        org_unref(e, s->org);
+    }
     e->swapped_calls -= s->calls;
     free(s);
 }
@@ -185,7 +225,7 @@ static void leave(struct engine *e, struct call *root, struct survey *s)
     survey_tree(e, root, s);
     qsort(s->ids, s->calls, sizeof *s->ids, by_number);
     out = swapped_add(e, id, s->calls, MUTATION(13) ? TIME_NEVER : s->wake);
-    if (out && !put_tree(e, id, s)) {
+    if (out && (!swapped_join(e, out, call_org(root)) || !put_tree(e, id, s))) {
         swapped_remove(e, out);
         out = NULL;
     }
@@ -205,17 +245,28 @@ static bool has_room(const struct engine *e, uint64_t calls)
     return e->call_count + e->growing + calls <= e->config.live_max;
 }
 
-/* What is to be done needs more room than there is; or there will soon be none. */
-static bool wants_room(struct engine *e, int64_t now)
+/* Trees that are due, and have no room. */
+static bool some_are_crowded(const struct engine *e)
 {
-    const struct swapped *s = first_asleep(e);
+    LIST_FOR_EACH (it, tmp, &e->crowded) {
+        const struct org *o = LIST_ENTRY(it, struct org, crowded);
+
+        if (!org_has_room(e, o, first_asleep(o)->calls, ROOM_TREES))
+            return true;
+    }
+    return false;
+}
+
+/* What is to be done needs more room than there is; or there will soon be none. */
+static bool wants_room(struct engine *e)
+{
     uint32_t most = e->config.live_max;
 
     if (has_room(e, most / 10 * 3 + 1))
         e->making_room = false;
     else if (!has_room(e, most / 10 * 2))
         e->making_room = true;
-    return e->making_room || (s && s->wake.key <= now && !has_room(e, s->calls)) || !stall_fits(e);
+    return e->making_room || some_are_crowded(e) || !stall_fits(e);
 }
 
 static void sweep(struct engine *e, int64_t now)
@@ -223,7 +274,7 @@ static void sweep(struct engine *e, int64_t now)
     struct survey s = {.max = e->config.live_max / SHARE};
     struct call *c;
 
-    e->sweeping = wants_room(e, now);
+    e->sweeping = wants_room(e);
     if (!e->sweeping || now < e->sweep_rest)
         return;
     for (uint32_t looked = 0; e->sweeping && looked < SWEEP_RECORDS; looked += s.calls + 1) {
@@ -242,7 +293,7 @@ static void sweep(struct engine *e, int64_t now)
         if (!survey_tree(e, c, &s) || s.wake < time_add(now, SLEEP_NS >> (2 * e->sweep_round)))
             continue;
         leave(e, c, &s);
-        e->sweeping = wants_room(e, now);
+        e->sweeping = wants_room(e);
     }
     if (!e->sweeping || e->sweep_rest > now)
         e->sweep_round = 0;
@@ -258,17 +309,37 @@ static bool is_held(const struct engine *e, const struct swapped *s)
 
 static bool may_come(const struct engine *e, const struct swapped *s)
 {
-    return has_room(e, s->calls) || (!e->growing && !stall_is_favoured(e));
+    return org_has_room(e, s->org, s->calls, ROOM_TREES) || (!e->growing && !stall_is_favoured(e));
 }
 
+static void fetch(struct engine *e, struct swapped *s)
+{
+    heap_remove(&s->org->asleep, &s->wake);
+    org_sleeps(e, s->org);
+    e->growing += s->calls;
+    s->org->calls += s->calls;
+    engine_emit(e, &(struct engine_effect){.kind = ENGINE_FETCH_TREE, .call = s->root});
+}
+
+/* Organizations whose first tree is due and may not come yet stand aside, so that those behind them
+ * have their turn; and are asked again at the next step. */
 static void fetch_due(struct engine *e, int64_t now)
 {
-    struct swapped *s;
+    struct org *o;
 
-    while ((s = first_asleep(e)) && s->wake.key <= now && !is_held(e, s) && may_come(e, s)) {
-        heap_remove(&e->asleep, &s->wake);
-        e->growing += s->calls;
-        engine_emit(e, &(struct engine_effect){.kind = ENGINE_FETCH_TREE, .call = s->root});
+    LIST_FOR_EACH (it, tmp, &e->crowded) {
+        list_remove(it);
+        org_sleeps(e, LIST_ENTRY(it, struct org, crowded));
+    }
+    while ((o = first_org(e)) && o->wake.key <= now) {
+        struct swapped *s = first_asleep(o);
+
+        if (!is_held(e, s) && may_come(e, s)) {
+            fetch(e, s);
+        } else {
+            list_append(&e->crowded, &o->crowded);
+            org_sleeps(e, o);
+        }
     }
 }
 
@@ -276,8 +347,10 @@ bool engine_wake_tree(struct engine *e, uint64_t root)
 {
     struct swapped *s = map_get(&e->swapped, root);
 
-    if (s && s->wake.index != HEAP_NONE)
-        heap_set(&e->asleep, &s->wake, INT64_MIN);
+    if (s && s->wake.index != HEAP_NONE) {
+        heap_set(&s->org->asleep, &s->wake, INT64_MIN);
+        org_sleeps(e, s->org);
+    }
     return s;
 }
 
@@ -300,27 +373,43 @@ bool engine_tree_due(const struct engine *e, uint64_t root, int64_t *due)
 
 void swaps_check(const struct engine *e)
 {
-    uint32_t pos = 0, asleep = 0;
+    uint32_t pos = 0, asleep = 0, slots = 0, orgs = 0;
     uint64_t calls = 0, root;
     const struct swapped *s;
+    const struct org *o;
 
     while ((s = map_next(&e->swapped, &pos, &root))) {
         assert(s->root == root && s->calls > 0 && !call_find(e, root));
         asleep += s->wake.index != HEAP_NONE;
         calls += s->calls;
     }
-    assert(calls == e->swapped_calls && asleep == e->asleep.len);
+    pos = 0;
+    while ((o = map_next(&e->org_by_name, &pos, NULL))) {
+        slots += o->asleep.len;
+        orgs += o->wake.index != HEAP_NONE;
+        assert((o->asleep.len > 0) == (o->wake.index != HEAP_NONE || !list_empty(&o->crowded)));
+    }
+    assert(calls == e->swapped_calls && asleep == slots && orgs == e->asleep.len);
+}
+
+static int64_t org_due(const struct engine *e, const struct org *o)
+{
+    const struct swapped *s = first_asleep(o);
+
+    if (is_held(e, s))
+        return TIME_NEVER; /* the commit comes first */
+    return may_come(e, s) || s->wake.key > e->sweep_rest ? s->wake.key : e->sweep_rest;
 }
 
 int64_t swaps_next_due(const struct engine *e)
 {
-    const struct swapped *s = first_asleep(e);
-    int64_t due = TIME_NEVER;
+    const struct org *first = first_org(e);
+    int64_t due = first ? org_due(e, first) : TIME_NEVER;
 
-    if (s && !is_held(e, s)) { /* else the commit comes first */
-        due = s->wake.key;
-        if (!may_come(e, s) && due < e->sweep_rest)
-            due = e->sweep_rest;
+    LIST_FOR_EACH (it, tmp, &e->crowded) {
+        int64_t other = org_due(e, LIST_ENTRY(it, struct org, crowded));
+
+        due = other < due ? other : due;
     }
     return !stall_fits(e) && e->sweep_rest < due ? e->sweep_rest : due;
 }
@@ -345,19 +434,25 @@ void engine_tree_fetched(struct engine *e, int64_t now, uint64_t root,
                          const struct error *failure)
 {
     struct swapped *s = map_get(&e->swapped, root);
+    uint64_t before = e->call_count;
     struct error err;
+    bool lend;
 
     if (e->failed)
         return;
     assert(s && s->wake.index == HEAP_NONE && e->growing >= s->calls);
     e->now = now;
     e->growing -= s->calls;
+    s->org->calls -= s->calls;
+    lend = !org_has_room(e, s->org, s->calls, ROOM_TREES) && !stall_is_favoured(e);
     if (failure || come_back(e, now, root, calls, count, &err)) {
         engine_fail(e); /* it is asked for again when the partition is loaded */
         return;
     }
-    if (!has_room(e, 0) && !stall_is_favoured(e))
+    if (lend) {
         e->favoured = e->favoured_root = root;
+        e->lent = e->call_count - before;
+    }
     engine_emit(e, &(struct engine_effect){.kind = ENGINE_AWAKE, .call = root});
     calls_tick(e, now); /* and no looking for who may leave: it was wanted just now */
     engine_pump(e);
@@ -371,4 +466,35 @@ int engine_load_tree(struct engine *e, uint64_t root, struct slice value, struct
     if (code)
         return code;
     return swapped_add(e, root, tree.calls, tree.wake) ? CODE_OK : error_memory(err);
+}
+
+int swaps_load_root(struct engine *e, const struct engine_row *r, struct error *err)
+{
+    struct swapped *s = map_get(&e->swapped, r->id);
+    struct atom *name;
+    struct org *o;
+    bool joined;
+
+    if (!s)
+        return CODE_OK; /* another call of the tree */
+    name = atom_get(&e->atoms, r->org);
+    o = name ? org_get(e, name) : NULL;
+    joined = o && swapped_join(e, s, o);
+    if (o)
+        org_unref(e, o);
+    if (name)
+        atom_unref(&e->atoms, name);
+    return joined ? CODE_OK : error_memory(err);
+}
+
+int swaps_loaded(const struct engine *e, struct error *err)
+{
+    uint32_t pos = 0;
+    const struct swapped *s;
+
+    while ((s = map_next(&e->swapped, &pos, NULL)))
+        if (!s->org)
+            return error_set(err, CODE_DATA_LOSS, "tree %llu has no root",
+                             (unsigned long long)s->root);
+    return CODE_OK;
 }

@@ -82,8 +82,8 @@ static void why_suspended(const struct engine *e, const struct call *c, int64_t 
     if (c->stalled) {
         buf_printf(out,
                    "room for the %" PRIu32 " calls of its poll: %" PRIu32 " of %" PRIu32
-                   " calls are in memory",
-                   stall_count(e, c), e->call_count, e->config.live_max);
+                   " calls are in memory, %" PRIu64 " of them its organization's",
+                   stall_count(e, c), e->call_count, e->config.live_max, call_org(c)->calls);
         return;
     }
 

@@ -180,7 +180,8 @@ static void a_poll_waits_for_room_and_is_read_back(void **state)
     world_get(w, narrow, &got);
     assert_int_equal(got.state, DISPATCH__V1__STATE__STATE_SUSPENDED);
     assert_string_equal(got.waiting_for,
-                        "room for the 3 calls of its poll: 9 of 10 calls are in memory");
+                        "room for the 3 calls of its poll: 9 of 10 calls are in memory, 9 of them "
+                        "its organization's");
     world_restart(w);
     assert_int_equal(w->run_count, 7 + 3);
     while (w->run_count) {
