@@ -7,8 +7,10 @@
 #include "base/heap.h"
 #include "base/map.h"
 #include "base/rand.h"
+#include "base/scarce.h"
 #include "base/status.h"
 
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,38 +18,6 @@
 #include <stdio.h>
 
 #include <cmocka.h>
-
-/* The linker puts these in the place of the allocator's (--wrap, see meson.build). */
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-
-static int until_failure = -1; /* allocations that still succeed; negative: all do */
-
-static bool refused(void)
-{
-    if (until_failure < 0)
-        return false;
-    return until_failure-- == 0 ? (until_failure = 0, true) : false;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return refused() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return refused() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    return refused() ? NULL : __real_realloc(old, size);
-}
 
 /* Runs `body` with memory for 0, 1, 2... allocations until it says that it met no failure. */
 static void fail_everywhere(bool (*body)(void), int at_least)
@@ -58,9 +28,9 @@ static void fail_everywhere(bool (*body)(void), int at_least)
         bool done;
 
         assert_true(n < 1000);
-        until_failure = n;
+        scarce_begin(n + 1, LONG_MAX);
         done = body();
-        until_failure = -1;
+        assert_int_equal(scarce_end(), !done);
         if (done)
             break;
     }

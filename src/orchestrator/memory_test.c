@@ -1,39 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Out of memory at the Nth allocation, for every N: a history of calls still comes to its end. */
+/*
+ * Out of memory at the Nth allocation, for every N: a history of calls still comes to its end. With
+ * a file as the store, SQLite's allocations are among them, and N is a sample.
+ */
+#include "base/scarce.h"
 #include "orchestrator/testing.h"
+#include "store/scarce_sqlite.h"
 
+#include <stdio.h>
 #include <stdlib.h>
-
-/* The linker puts these in the place of the allocator's (--wrap, see meson.build). */
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-
-static int allocation; /* counts down; that which reaches 0 is refused, and `burst` - 1 after it */
-static int burst;
-
-static bool refused(void)
-{
-    return testing_armed && --allocation <= 0 && allocation > -burst;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return refused() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return refused() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    return refused() ? NULL : __real_realloc(old, size);
-}
+#include <unistd.h>
 
 static void answer(struct orchestrator_run *run)
 {
@@ -90,13 +66,13 @@ static void stay(struct world *w, const char *id, struct got *got)
     if (!got->count && got->id[0])
         return;
     *got = (struct got){.id = "asked"};
-    testing_armed = testing_refusing;
+    scarce_pause(false);
     orchestrator_wait(w->o, slice_str(TEST_ORG), slice_str(id), -1, got_info, got);
-    testing_armed = false;
+    scarce_pause(true);
 }
 
 /* True if no allocation was refused, as there were not that many. */
-static bool history(int nth, int in_a_row)
+static bool history(long nth, long in_a_row)
 {
     struct world *w = calloc(1, sizeof *w);
     char id[ID_TEXT_LEN + 1];
@@ -106,9 +82,7 @@ static bool history(int nth, int in_a_row)
     assert_non_null(w);
     w->options.cache_max = nth % 2 ? 1 : 0; /* reads, too */
     world_init(w);
-    allocation = nth;
-    burst = in_a_row;
-    testing_refusing = true;
+    scarce_begin(nth, in_a_row);
     persist(w, id);
     for (int i = 0; i < 500 && !(wait.count && wait.error.code == 0); i++) {
         if (orchestrator_ready(w->o))
@@ -121,8 +95,7 @@ static bool history(int nth, int in_a_row)
             world_advance(w, 50 * NS_PER_MS);
         }
     }
-    none = allocation > 0;
-    testing_refusing = false;
+    none = !scarce_end();
     assert_int_equal(wait.count, 1);
     assert_string_equal(wait.output, "joined");
     reopen(w);
@@ -134,7 +107,7 @@ static bool history(int nth, int in_a_row)
 
 static void any_allocation_may_fail(void **state)
 {
-    int n = 1;
+    long n = 1;
 
     (void)state;
     while (!history(n, 1) || !history(n + 1, 1)) /* both sizes of the cache */
@@ -144,7 +117,7 @@ static void any_allocation_may_fail(void **state)
 
 static void several_may_fail_in_a_row(void **state)
 {
-    int n = 1;
+    long n = 1;
 
     (void)state;
     while (!history(n, 5) || !history(n + 1, 5))
@@ -168,10 +141,10 @@ static void persist_event(struct world *w, char id[ID_TEXT_LEN + 1])
     do {
         reopen(w);
         reply = (struct reply){0};
-        testing_armed = testing_refusing;
+        scarce_pause(false);
         orchestrator_dispatch_keyed(w->o, slice_str(TEST_ORG), slice_str("once"), &request,
                                     reply_dispatched, &reply);
-        testing_armed = false;
+        scarce_pause(true);
         world_settle(w);
         assert_int_equal(reply.count, 1);
         assert_true(!reply.error.code || passing(reply.error.code));
@@ -190,9 +163,9 @@ static void complete_event(struct world *w)
     do {
         reopen(w);
         reply = (struct reply){0};
-        testing_armed = testing_refusing;
+        scarce_pause(false);
         orchestrator_complete(w->o, slice_str(TEST_ORG), &request, reply_cancelled, &reply);
-        testing_armed = false;
+        scarce_pause(true);
         world_settle(w);
         assert_int_equal(reply.count, 1);
     } while (passing(reply.error.code));
@@ -200,7 +173,7 @@ static void complete_event(struct world *w)
 }
 
 /* A call that is completed from outside, and removed in the end. */
-static bool event_history(int nth, bool early)
+static bool event_history(long nth, bool early)
 {
     struct world *w = calloc(1, sizeof *w);
     char id[ID_TEXT_LEN + 1];
@@ -210,16 +183,13 @@ static bool event_history(int nth, bool early)
     assert_non_null(w);
     w->options.retention_ns = 24 * 3600 * NS_PER_S;
     world_init(w);
-    allocation = nth;
-    burst = 1;
-    testing_refusing = true;
+    scarce_begin(nth, 1);
     if (early)
         complete_event(w);
     persist_event(w, id);
     if (!early)
         complete_event(w);
-    none = allocation > 0;
-    testing_refusing = false;
+    none = !scarce_end();
     reopen(w);
     world_expect(w, id, STATUS_OK, "");
     for (int i = 0; i < 3; i++)
@@ -233,7 +203,7 @@ static bool event_history(int nth, bool early)
 
 static void events_and_keys_survive_too(void **state)
 {
-    int n = 1;
+    long n = 1;
 
     (void)state;
     while (!event_history(n, false))
@@ -244,10 +214,207 @@ static void events_and_keys_survive_too(void **state)
     assert_true(n > 10);
 }
 
+/* --- what operators do, on a file ---------------------------------------------------------------
+ */
+
+struct desk {
+    struct world w; /* first */
+    char dir[64], path[96], note[32];
+    struct reply reply;
+};
+
+static void take_notes(void *arg, const struct orchestrator_note *notes, size_t count)
+{
+    struct desk *d = arg;
+
+    if (count)
+        snprintf(d->note, sizeof d->note, "%.*s", SLICE_FMT(notes[0].bytes));
+}
+
+static void open_desk(struct desk *d)
+{
+    char url[128];
+    struct error err;
+
+    world_prepare(&d->w);
+    d->w.options.cache_max = 1; /* reads, too */
+    d->w.options.notes = take_notes;
+    d->w.options.notes_arg = d;
+    d->w.options.retention_ns = 24 * 3600 * NS_PER_S;
+    snprintf(d->dir, sizeof d->dir, "%s/dispatch-memory-XXXXXX",
+             access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+    assert_non_null(mkdtemp(d->dir));
+    snprintf(d->path, sizeof d->path, "%s/calls.db", d->dir);
+    snprintf(url, sizeof url, "sqlite:%s", d->path);
+    assert_int_equal(store_open(&d->w.memory, url, NULL, &err), 0);
+    world_start(&d->w);
+}
+
+static void close_desk(struct desk *d)
+{
+    static const char *const endings[] = {"", "-wal", "-shm", "-journal", ".lock"};
+    char path[128];
+
+    world_free(&d->w);
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        snprintf(path, sizeof path, "%s%s", d->path, endings[i]);
+        unlink(path);
+    }
+    assert_int_equal(rmdir(d->dir), 0);
+}
+
+typedef void request(struct desk *d, struct slice id);
+
+static void ask_cancel(struct desk *d, struct slice id)
+{
+    orchestrator_cancel(d->w.o, slice_str(TEST_ORG), id, reply_cancelled, &d->reply);
+}
+
+static void ask_restart(struct desk *d, struct slice id)
+{
+    orchestrator_restart(d->w.o, slice_str(TEST_ORG), id, reply_cancelled, &d->reply);
+}
+
+static void ask_retry(struct desk *d, struct slice id)
+{
+    orchestrator_retry(d->w.o, slice_str(TEST_ORG), id, reply_dispatched, &d->reply);
+}
+
+static void ask_note(struct desk *d, struct slice id)
+{
+    const struct orchestrator_note note = {1, slice_str("noted")};
+
+    (void)id;
+    orchestrator_put_note(d->w.o, &note, reply_cancelled, &d->reply);
+}
+
+static void count_page(void *arg, const struct error *error, const Dispatch__V1__ListResponse *page)
+{
+    struct reply *reply = arg;
+
+    reply->count++;
+    if (error)
+        reply->error = *error;
+    else
+        reply->id_count = page->n_calls;
+}
+
+static void ask_list(struct desk *d, struct slice id)
+{
+    Dispatch__V1__ListRequest all = DISPATCH__V1__LIST_REQUEST__INIT;
+
+    (void)id;
+    orchestrator_list(d->w.o, slice_str(TEST_ORG), &all, count_page, &d->reply);
+}
+
+static void got_state(void *arg, const struct error *error, const Dispatch__V1__CallInfo *info)
+{
+    struct reply *reply = arg;
+
+    (void)info;
+    reply->count++;
+    if (error)
+        reply->error = *error;
+}
+
+static void ask_state(struct desk *d, struct slice id)
+{
+    orchestrator_get_with_state(d->w.o, slice_str(TEST_ORG), id, got_state, &d->reply);
+}
+
+/* Until it is answered, or, as an answer before was lost, it was done already. */
+static void insist(struct desk *d, request *what, const char *id)
+{
+    int i = 0;
+
+    do {
+        assert_true(i++ < 100);
+        reopen(&d->w);
+        d->reply = (struct reply){0};
+        scarce_pause(false);
+        what(d, slice_str(id));
+        scarce_pause(true);
+        world_settle(&d->w);
+        assert_int_equal(d->reply.count, 1);
+    } while (passing(d->reply.error.code));
+    if (d->reply.error.code)
+        assert_true(d->reply.error.code == CODE_FAILED_PRECONDITION && i > 1);
+}
+
+static void finish(struct world *w, const char *id)
+{
+    struct got wait = {0};
+
+    for (int i = 0; i < 500 && !(wait.count && wait.error.code == 0); i++) {
+        if (orchestrator_ready(w->o))
+            stay(w, id, &wait);
+        world_settle(w);
+        if (w->run_count)
+            answer(world_take_run(w));
+        else
+            world_advance(w, 50 * NS_PER_MS);
+    }
+    assert_int_equal(wait.count, 1);
+    assert_string_equal(wait.output, "joined");
+}
+
+static void operate(struct desk *d)
+{
+    char done[ID_TEXT_LEN + 1], cancelled[ID_TEXT_LEN + 1], again[ID_TEXT_LEN + 1];
+    struct got got;
+
+    persist(&d->w, done);
+    insist(d, ask_restart, done);
+    finish(&d->w, done);
+    insist(d, ask_retry, done);
+    memcpy(again, d->reply.ids[0], sizeof again);
+    insist(d, ask_note, "");
+    persist(&d->w, cancelled);
+    insist(d, ask_state, cancelled);
+    insist(d, ask_cancel, cancelled);
+    finish(&d->w, again);
+    world_restart(&d->w);
+    insist(d, ask_list, "");
+    assert_in_range(d->reply.id_count, 7,
+                    50); /* more if an answer was lost and it was asked again */
+    reopen(&d->w);
+    assert_string_equal(d->note, "noted");
+    scarce_end();
+    world_expect(&d->w, done, STATUS_OK, "joined");
+    world_get(&d->w, cancelled, &got);
+    assert_string_equal(got.error_type, "Cancelled");
+    for (int i = 0; i < 3; i++)
+        world_advance(&d->w, 25 * 3600 * NS_PER_S);
+    world_get(&d->w, again, &got);
+    assert_int_equal(got.error.code, CODE_NOT_FOUND);
+}
+
+static void operators_are_told(void **state)
+{
+    long n = 1;
+    bool met;
+
+    (void)state;
+    do {
+        struct desk *d = calloc(1, sizeof *d);
+
+        assert_non_null(d);
+        open_desk(d);
+        scarce_begin(n, 1);
+        operate(d);
+        met = scarce_met();
+        close_desk(d);
+        free(d);
+        n = scarce_sample(n, 5);
+    } while (met);
+    assert_true(n > 300);
+}
+
 static void a_creation_that_fails_leaves_nothing(void **state)
 {
     struct world *w = calloc(1, sizeof *w);
-    int n = 1, code;
+    long n = 1;
+    int code;
 
     (void)state;
     assert_non_null(w);
@@ -259,11 +426,10 @@ static void a_creation_that_fails_leaves_nothing(void **state)
         struct error err = {0};
 
         assert_int_equal(store_memory_create(&options.store, TEST_TAG, &err), 0);
-        allocation = n++;
-        burst = 1;
-        testing_armed = true;
+        scarce_begin(n++, 1);
+        scarce_pause(false);
         code = orchestrator_create(&w->o, &options, &err);
-        testing_armed = false;
+        scarce_pause(true);
         assert_true(code == 0 || code == CODE_RESOURCE_EXHAUSTED);
     } while (code);
     assert_true(n > 2);
@@ -276,9 +442,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_allocation_may_fail),
         cmocka_unit_test(events_and_keys_survive_too),
+        cmocka_unit_test(operators_are_told),
         cmocka_unit_test(a_creation_that_fails_leaves_nothing),
         cmocka_unit_test(several_may_fail_in_a_row),
     };
 
+    scarce_pause(true);
+    scarce_sqlite();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

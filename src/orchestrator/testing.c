@@ -6,8 +6,7 @@
 #include <stdlib.h>
 
 #include "base/list.h"
-
-bool testing_armed, testing_refusing;
+#include "base/scarce.h"
 
 /* --- a store that outlives whoever closes it ----------------------------------------------------
  */
@@ -210,9 +209,9 @@ void world_settle(struct world *w)
     for (int i = 0; i < 1000; i++) {
         int64_t due;
 
-        testing_armed = testing_refusing;
+        scarce_pause(false);
         due = orchestrator_step(w->o);
-        testing_armed = false;
+        scarce_pause(true);
         if (due > w->now)
             return;
     }
@@ -308,9 +307,9 @@ void world_ask(struct world *w, const char *function, const char *input, struct 
         call.input = any_of(&arena, input);
     request.calls = calls;
     request.n_calls = 1;
-    testing_armed = testing_refusing;
+    scarce_pause(false);
     orchestrator_dispatch(w->o, slice_str(TEST_ORG), &request, reply_dispatched, reply);
-    testing_armed = false;
+    scarce_pause(true);
     arena_reset(&arena);
 }
 
@@ -331,9 +330,9 @@ void world_dispatch(struct world *w, const char *function, const char *input,
 void world_get(struct world *w, const char *id, struct got *got)
 {
     *got = (struct got){0};
-    testing_armed = testing_refusing;
+    scarce_pause(false);
     orchestrator_get(w->o, slice_str(TEST_ORG), slice_str(id), got_info, got);
-    testing_armed = false;
+    scarce_pause(true);
     world_settle(w);
     assert_int_equal(got->count, 1);
 }
@@ -364,19 +363,19 @@ wire_any *any_of(struct arena *arena, const char *text)
 
 void any_text(const wire_any *any, char *out, size_t size)
 {
-    bool armed = testing_armed;
+    bool paused;
     struct value value = {0};
     struct arena arena;
     struct error err;
 
     out[0] = 0;
-    testing_armed = false; /* this is the test's own */
+    paused = scarce_pause(true); /* this is the test's own */
     arena_init(&arena, 1 << 20);
     assert_int_equal(wire_value_from_any(any, &arena, &value, &err), 0);
     if (value.kind == VALUE_STRING)
         snprintf(out, size, "%.*s", SLICE_FMT(value.bytes));
     arena_reset(&arena);
-    testing_armed = armed;
+    scarce_pause(paused);
 }
 
 void answer_ok(struct orchestrator_run *run, const char *output)
@@ -393,9 +392,9 @@ void answer_ok(struct orchestrator_run *run, const char *output)
     done.result = &result;
     if (output)
         result.output = any_of(&arena, output);
-    testing_armed = testing_refusing;
+    scarce_pause(false);
     orchestrator_run_answered(run, &response);
-    testing_armed = false;
+    scarce_pause(true);
     arena_reset(&arena);
 }
 
@@ -418,9 +417,9 @@ void answer_status(struct orchestrator_run *run, enum status status, const char 
         error.message = arena_dup(&arena, slice_str(message));
         result.error = &error;
     }
-    testing_armed = testing_refusing;
+    scarce_pause(false);
     orchestrator_run_answered(run, &response);
-    testing_armed = false;
+    scarce_pause(true);
     arena_reset(&arena);
 }
 
@@ -453,9 +452,9 @@ void answer_with_poll(struct orchestrator_run *run, const char *state, const str
         calls[i].correlation_id = children[i].correlation_id;
         poll.calls[poll.n_calls++] = &calls[i];
     }
-    testing_armed = testing_refusing;
+    scarce_pause(false);
     orchestrator_run_answered(run, &response);
-    testing_armed = false;
+    scarce_pause(true);
     arena_reset(&arena);
 }
 
@@ -475,8 +474,8 @@ void answer_with_tail(struct orchestrator_run *run, enum status status, const ch
     call.function = arena_dup(&arena, slice_str(function));
     if (input)
         call.input = any_of(&arena, input);
-    testing_armed = testing_refusing;
+    scarce_pause(false);
     orchestrator_run_answered(run, &response);
-    testing_armed = false;
+    scarce_pause(true);
     arena_reset(&arena);
 }

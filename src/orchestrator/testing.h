@@ -4,6 +4,9 @@
  * decorator, a clock that stands until told otherwise, and an invoker that keeps runs until the
  * test answers them. The store outlives the orchestrator, so that a test can start another one on
  * it.
+ *
+ * Allocations are the orchestrator's while these functions call it, else the test's
+ * (scarce_pause).
  */
 #ifndef ORCHESTRATOR_TESTING_H
 #define ORCHESTRATOR_TESTING_H
@@ -40,10 +43,6 @@ struct world {
     struct orchestrator *o;
     char trace[1 << 16];
 };
-
-/* For tests that refuse allocations: true while the code under test has the word, and only if
- * testing_refusing is set. */
-extern bool testing_armed, testing_refusing;
 
 /* Makes a world with its orchestrator open. Options are as in w->options, if the test set some. */
 void world_init(struct world *w);

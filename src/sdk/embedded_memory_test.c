@@ -15,36 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/scarce.h"
 #include "sdk/internal.h"
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *memory, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *memory, size_t size);
-
-static size_t refuse_in; /* 1: the next one; 0: none. One thread allocates */
-
-static bool refused(void)
-{
-    return refuse_in > 0 && --refuse_in == 0;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return refused() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return refused() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *memory, size_t size)
-{
-    return refused() ? NULL : __real_realloc(memory, size);
-}
 
 static struct dispatch_result answer(struct dispatch_ctx *ctx, struct dispatch_value input)
 {
@@ -66,21 +38,21 @@ static void test_open(void **state)
     int rc;
 
     (void)state;
-    for (size_t n = 1;; n++) {
+    for (long n = 1;; n++) {
         struct dispatch_failure failure = {0};
 
         embedded = NULL;
-        refuse_in = n;
+        scarce_begin(n, 1);
         rc = dispatch_embedded_open(&options, &embedded, &failure);
-        if (rc == 0 && refuse_in > 0)
+        if (rc == 0 && !scarce_met())
             break; /* it needed fewer */
         if (rc && rc != CODE_RESOURCE_EXHAUSTED)
-            fail_msg("the %zuth refused: code %d, %s", n, rc, failure.message);
+            fail_msg("the %ldth refused: code %d, %s", n, rc, failure.message);
         assert_int_equal(!rc, embedded != NULL);
         failures += rc != 0;
         dispatch_embedded_close(embedded);
     }
-    refuse_in = 0;
+    scarce_end();
     assert_true(failures > 10);
     dispatch_embedded_close(embedded);
 }
@@ -94,25 +66,24 @@ static void test_close(void **state)
     bool spared = false;
 
     (void)state;
-    for (size_t n = 1; !spared; n++) {
+    for (long n = 1; !spared; n++) {
         assert_int_equal(dispatch_embedded_open(&options, &embedded, NULL), 0);
-        refuse_in = n;
+        scarce_begin(n, 1);
         dispatch_embedded_step(embedded);
         dispatch_embedded_close(embedded);
-        spared = refuse_in > 0;
-        refuse_in = 0;
+        spared = !scarce_end();
     }
 }
 
 /* A failure that is one of memory, of which one was refused. */
-static void check_refusal(size_t n, const struct dispatch_failure *failure)
+static void check_refusal(long n, const struct dispatch_failure *failure)
 {
-    if (refuse_in > 0 || failure->code != CODE_RESOURCE_EXHAUSTED)
-        fail_msg("the %zuth refused: code %d, %s", n, failure->code, failure->message);
+    if (!scarce_met() || failure->code != CODE_RESOURCE_EXHAUSTED)
+        fail_msg("the %ldth refused: code %d, %s", n, failure->code, failure->message);
 }
 
 /* Asks until it is acknowledged, then until the result is there. */
-static void call_with_refusal(struct dispatch_client *client, size_t n)
+static void call_with_refusal(struct dispatch_client *client, long n)
 {
     struct dispatch_call call = dispatch_to("asks", dispatch_null());
     struct dispatch_failure failure = {0};
@@ -120,13 +91,13 @@ static void call_with_refusal(struct dispatch_client *client, size_t n)
     struct dispatch_ids ids = {0};
     int64_t number = 0;
 
-    refuse_in = n;
+    scarce_begin(n, 1);
     while (dispatch_client_dispatch(client, &call, 1, &ids, &failure))
         check_refusal(n, &failure);
     while (dispatch_client_wait(client, ids.id[0], 60000, &result, &failure))
         check_refusal(n, &failure);
     if (result.error)
-        fail_msg("the %zuth refused: %s: %s", n, result.error->type, result.error->message);
+        fail_msg("the %ldth refused: %s: %s", n, result.error->type, result.error->message);
     assert_true(dispatch_as_int(result.output, &number));
     assert_int_equal(number, 42);
     dispatch_result_free(&result);
@@ -140,14 +111,13 @@ static void test_requests(void **state)
         .store = "memory:", .own_loop = true, .run_in_step = true};
     struct dispatch_embedded *embedded;
     bool spared = false;
-    size_t n = 1;
+    long n = 1;
 
     (void)state;
     assert_int_equal(dispatch_embedded_open(&options, &embedded, NULL), 0);
     for (; !spared; n += 2) {
         call_with_refusal(dispatch_embedded_client(embedded), n);
-        spared = refuse_in > 0;
-        refuse_in = 0;
+        spared = !scarce_end();
     }
     assert_true(n > 50);
     dispatch_embedded_close(embedded);
