@@ -153,8 +153,8 @@ static void floor_sqlite(size_t batches)
     remove_database();
     if (sqlite3_open("floor.db", &db))
         die("sqlite: cannot open floor.db");
-    sql(db, "PRAGMA page_size=16384; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
-            "PRAGMA cache_size=-16384; PRAGMA secure_delete=OFF; PRAGMA wal_autocheckpoint=2048;"
+    sql(db, "PRAGMA page_size=4096; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+            "PRAGMA cache_size=-16384; PRAGMA secure_delete=OFF; PRAGMA wal_autocheckpoint=8192;"
             "CREATE TABLE t(id INTEGER PRIMARY KEY, value BLOB NOT NULL)");
     if (sqlite3_prepare_v2(db, "INSERT INTO t(id, value) VALUES(?1, ?2)", -1, &insert, NULL))
         die("sqlite: %s", sqlite3_errmsg(db));

@@ -144,6 +144,7 @@ static void path_sqlite(long count)
     for (long i = 0; i < count; i++) {
         fill_batch(&batch, 1 + ROWS * (uint64_t)i);
         must(store_commit(store, 0, epoch, &batch, &error));
+        store_upkeep(store);
     }
     batch_free(&batch);
     store_close(store);

@@ -75,6 +75,8 @@ static void commit(struct filling *f)
         return;
     if (f->store && store_commit(f->store, 0, f->epoch, batch, &err))
         fail("commit", &err);
+    if (f->store)
+        store_upkeep(f->store);
     engine_committed(f->engine, f->now);
 }
 

@@ -52,10 +52,10 @@ store check "$store"
 says '0 live and 2 ended calls'
 
 # Damaged: a page in the middle.
-pages=$(($(wc -c <"$store") / 16384))
+pages=$(($(wc -c <"$store") / 4096))
 i=2
 while [ $i -lt "$pages" ]; do
-    dd if=/dev/zero of="$store" bs=16384 seek=$i count=1 conv=notrunc 2>/dev/null
+    dd if=/dev/zero of="$store" bs=4096 seek=$i count=1 conv=notrunc 2>/dev/null
     i=$((i + 1))
 done
 ! store check "$store" || fail "zeros are no pages"

@@ -7,9 +7,9 @@
  *
  * A lane's mutex covers its lists and nothing else; it is never held while a job works, a callback
  * runs or `wake` is called. `open` is the owner's alone: jobs handed in and not yet given back.
- * While no write is open, the writer's handle is the owner's to use (store_async_write_now): the
- * last write's results, and with them the handle, came back through the mutex, and the next one
- * goes through it again.
+ * A lane's handle is its thread's while it is `busy`: with a job, and with the upkeep after it,
+ * which nobody waits for but the jobs that are queued meanwhile. Else, as nothing is queued, it is
+ * the owner's to use (store_async_write_now), and passes between the two through the mutex.
  */
 #include "store/async.h"
 
@@ -26,7 +26,7 @@ struct lane {
     pthread_mutex_t mutex; /* of what follows */
     pthread_cond_t cond;   /* a job was queued, or stop */
     struct list queued, ended;
-    bool stop;
+    bool busy, stop;
 };
 
 struct store_async {
@@ -40,6 +40,17 @@ static void work(struct store_job *job, struct store *store)
 {
     job->error = (struct error){0};
     job->code = job->work(job, store, &job->error);
+}
+
+/* With the mutex free. `busy` is read by the one thread that ever sets it. */
+static void keep_up(struct lane *lane)
+{
+    if (!lane->busy)
+        return;
+    store_upkeep(lane->store);
+    pthread_mutex_lock(&lane->mutex);
+    lane->busy = false;
+    pthread_mutex_unlock(&lane->mutex);
 }
 
 static void *lane_thread(void *arg)
@@ -56,15 +67,19 @@ static void *lane_thread(void *arg)
         if (lane->stop)
             break;
         node = list_pop(&lane->queued);
+        lane->busy = true;
         pthread_mutex_unlock(&lane->mutex);
         work(LIST_ENTRY(node, struct store_job, link), lane->store);
         pthread_mutex_lock(&lane->mutex);
         first = list_empty(&lane->ended);
         list_append(&lane->ended, node);
-        if (!first)
+        lane->busy = store_upkeep_due(lane->store);
+        if (!first && !lane->busy)
             continue; /* the owner has been woken for the first one, and takes them all */
         pthread_mutex_unlock(&lane->mutex);
-        lane->async->wake(lane->async->arg);
+        if (first)
+            lane->async->wake(lane->async->arg);
+        keep_up(lane);
         pthread_mutex_lock(&lane->mutex);
     }
     pthread_mutex_unlock(&lane->mutex);
@@ -264,6 +279,7 @@ static size_t run_queued(struct lane *lane)
         list_init(&one);
         list_append(&one, node);
         count += give_back(lane, &one);
+        store_upkeep(lane->store);
     }
     return count;
 }
@@ -277,9 +293,17 @@ size_t store_async_poll(struct store_async *async)
 
 bool store_async_write_now(struct store_async *async, struct store_job *job)
 {
-    if (async->writes.open)
+    struct lane *lane = &async->writes;
+    bool busy;
+
+    if (lane->open)
         return false;
-    work(job, async->writes.store);
+    pthread_mutex_lock(&lane->mutex);
+    busy = lane->busy;
+    pthread_mutex_unlock(&lane->mutex);
+    if (busy || store_upkeep_due(lane->store))
+        return false; /* that of a queued one is followed by the upkeep */
+    work(job, lane->store);
     job->done(job);
     return true;
 }

@@ -40,8 +40,9 @@ void store_async_read(struct store_async *async, struct store_job *job);
 size_t store_async_poll(struct store_async *async);
 
 /* Runs one write job right here, on the owner's thread, if no write is queued, running or not yet
- * polled for (without threads: no read either); false otherwise (the caller queues it). An idle
- * shell saves two thread hops with it. job->done is called before it returns. */
+ * polled for (without threads: no read either), nor upkeep of the store due; false otherwise (the
+ * caller queues it). An idle shell saves two thread hops with it. job->done is called before it
+ * returns. */
 bool store_async_write_now(struct store_async *async, struct store_job *job);
 
 #endif

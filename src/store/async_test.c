@@ -191,6 +191,84 @@ static void test_write_now_only_when_idle(void **state)
     close_async(&f);
 }
 
+/* A store whose upkeep is due, and lasts until the test lets it go. */
+struct tended {
+    struct store store;
+    struct store *inner;
+    bool due;
+    sem_t started, release;
+};
+
+static int tended_open_reader(struct store *store, struct store **reader, struct error *err)
+{
+    return store_open_reader(((struct tended *)store)->inner, reader, err);
+}
+
+static void tended_close(struct store *store)
+{
+    store_close(((struct tended *)store)->inner);
+}
+
+static int tended_commit(struct store *store, uint32_t partition, uint64_t epoch,
+                         const struct batch *batch, struct error *err)
+{
+    return store_commit(((struct tended *)store)->inner, partition, epoch, batch, err);
+}
+
+static bool tended_upkeep_due(struct store *store)
+{
+    return ((struct tended *)store)->due;
+}
+
+static void tended_upkeep(struct store *store)
+{
+    struct tended *t = (struct tended *)store;
+
+    sem_post(&t->started);
+    while (sem_wait(&t->release))
+        ;
+    t->due = false;
+}
+
+static void test_nobody_waits_for_upkeep(void **state)
+{
+    static const struct store_ops ops = {.open_reader = tended_open_reader,
+                                         .close = tended_close,
+                                         .commit = tended_commit,
+                                         .upkeep_due = tended_upkeep_due,
+                                         .upkeep = tended_upkeep};
+    struct tended t = {.store.ops = &ops, .due = true};
+    struct fixture f = {0};
+    unsigned count = 0;
+    struct job first, now, next;
+
+    (void)state;
+    sem_init(&f.woken, 0, 0);
+    sem_init(&t.started, 0, 0);
+    sem_init(&t.release, 0, 0);
+    assert_ok(store_open(&t.inner, "memory:", NULL, &test_error));
+    assert_ok(store_fence(t.inner, 0, 0, &f.epoch, &test_error));
+    assert_ok(store_async_create(&f.async, &t.store, true, wake, &f, &test_error));
+    first = job_make(&f, commit_work, &count);
+    now = job_make(&f, commit_work, &count);
+    next = job_make(&f, commit_work, &count);
+    assert_false(store_async_write_now(f.async, &now.job)); /* it is due */
+    store_async_write(f.async, &first.job);
+    wait_for(&f, &count, 1);
+    while (sem_wait(&t.started))
+        ;
+    assert_false(store_async_write_now(f.async, &now.job)); /* it is under way */
+    sem_post(&t.release);
+    store_async_write(f.async, &next.job);
+    wait_for(&f, &count, 2);
+    assert_true(store_async_write_now(f.async, &now.job));
+    assert_int_equal(now.job.code, CODE_OK);
+    store_async_destroy(f.async);
+    sem_destroy(&t.release);
+    sem_destroy(&t.started);
+    sem_destroy(&f.woken);
+}
+
 static void test_destroy_cancels_what_is_queued(void **state)
 {
     struct fixture f;
@@ -300,6 +378,7 @@ int main(void)
     const struct CMUnitTest async[] = {
         cmocka_unit_test(test_inline_runs_in_order_at_the_poll),
         cmocka_unit_test(test_write_now_only_when_idle),
+        cmocka_unit_test(test_nobody_waits_for_upkeep),
         cmocka_unit_test(test_destroy_cancels_what_is_queued),
         cmocka_unit_test(test_threads_write_in_order_beside_readers),
         cmocka_unit_test(test_threads_on_sqlite),

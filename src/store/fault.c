@@ -134,6 +134,16 @@ static int fault_walk(struct store *store, uint32_t partition, const struct stor
     return store_walk(f->inner, partition, range, fn, arg, err);
 }
 
+static bool fault_upkeep_due(struct store *store)
+{
+    return store_upkeep_due(fault_of(store)->inner);
+}
+
+static void fault_upkeep(struct store *store)
+{
+    store_upkeep(fault_of(store)->inner);
+}
+
 static int fault_open_reader(struct store *store, struct store **reader, struct error *err)
 {
     return store_open_reader(fault_of(store)->inner, reader, err);
@@ -158,6 +168,8 @@ int store_fault_create(struct store **store, struct store *inner, struct store_f
         .renew = fault_renew,
         .commit = fault_commit,
         .walk = fault_walk,
+        .upkeep_due = fault_upkeep_due,
+        .upkeep = fault_upkeep,
     };
     struct fault *f = calloc(1, sizeof *f);
 

@@ -110,8 +110,7 @@ static int take_steps(sqlite3 *db, int from, const char *path, struct error *err
 
 /* --- what is in the file --------------------------------------------------------------------- */
 
-static int query_int(sqlite3 *db, const char *sql, const char *path, int64_t *value,
-                     struct error *err)
+int schema_query(sqlite3 *db, const char *sql, const char *path, int64_t *value, struct error *err)
 {
     sqlite3_stmt *stmt = NULL;
     int code = CODE_OK;
@@ -172,12 +171,12 @@ static int check_header(sqlite3 *db, const char *path, struct error *err)
 static int read_format(sqlite3 *db, const char *path, int *format, struct error *err)
 {
     int64_t application = 0, version = 0, tables = 0;
-    int code = query_int(db, "PRAGMA application_id", path, &application, err);
+    int code = schema_query(db, "PRAGMA application_id", path, &application, err);
 
     if (!code)
-        code = query_int(db, "PRAGMA user_version", path, &version, err);
+        code = schema_query(db, "PRAGMA user_version", path, &version, err);
     if (!code)
-        code = query_int(db, "SELECT count(*) FROM sqlite_schema", path, &tables, err);
+        code = schema_query(db, "SELECT count(*) FROM sqlite_schema", path, &tables, err);
     if (code)
         return code;
     if (application == 0 && version == 0 && tables == 0) {
@@ -195,8 +194,8 @@ static int use_wal(sqlite3 *db, const char *path, struct error *err)
     sqlite3_stmt *stmt = NULL;
     int code = CODE_OK;
 
-    /* The page size counts only where there is no page yet. */
-    if (sqlite3_exec(db, "PRAGMA page_size=16384", NULL, NULL, NULL) ||
+    /* The page size counts only where there is no page yet; older files have 16 KiB. */
+    if (sqlite3_exec(db, "PRAGMA page_size=4096", NULL, NULL, NULL) ||
         sqlite3_prepare_v2(db, "PRAGMA journal_mode=WAL", -1, &stmt, NULL) ||
         sqlite3_step(stmt) != SQLITE_ROW)
         code = schema_error(db, "set up", path, err);
@@ -227,7 +226,7 @@ int schema_open(sqlite3 *db, const char *path, bool read_only, uint64_t *tag, st
     if (!code && format < SCHEMA_FORMAT)
         code = take_steps(db, format, path, err);
     if (!code)
-        code = query_int(db, "SELECT value FROM store WHERE name = 'tag'", path, &value, err);
+        code = schema_query(db, "SELECT value FROM store WHERE name = 'tag'", path, &value, err);
     if (!code)
         *tag = (uint64_t)value & ID_TAG_MAX;
     return code;

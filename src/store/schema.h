@@ -19,6 +19,9 @@ enum { SCHEMA_APPLICATION_ID = 0x44495350 /* "DISP" */, SCHEMA_FORMAT = 3 };
  */
 int schema_open(sqlite3 *db, const char *path, bool read_only, uint64_t *tag, struct error *err);
 
+/* One integer that a query answers. */
+int schema_query(sqlite3 *db, const char *sql, const char *path, int64_t *value, struct error *err);
+
 /* The connection's last error as a code and a message, "cannot DOING PATH: ...". */
 int schema_error(sqlite3 *db, const char *doing, const char *path, struct error *err);
 

@@ -31,9 +31,10 @@
 
 enum {
     SUB_BITS = 20,
-    WAL_PAGES = 2048,              /* a checkpoint is due; 32 MiB */
-    WAL_PAGES_MAX = 8 * WAL_PAGES, /* one that waits for readers, and starts the WAL over */
-    BUSY_TIMEOUT_MS = 5000,        /* for locks of other connections, which are short */
+    WAL_BYTES = 32 << 20,   /* a checkpoint is due */
+    WAL_TIMES_MAX = 8,      /* at so many times that, one that waits for readers, and starts the WAL
+                               over */
+    BUSY_TIMEOUT_MS = 5000, /* for locks of other connections, which are short */
     BALLAST_ROW = 1 << 20,
     WAL_PIECE = 1 << 16, /* a VFS takes less than 128 KiB at once */
 };
@@ -46,6 +47,7 @@ struct sqlite {
     bool broken;   /* a fence must reopen first */
     bool unsynced; /* a fence must have a truncating checkpoint first */
     int wal_pages; /* as of the last commit */
+    int wal_most;  /* WAL_BYTES in pages of this file */
     int checkpoint_at;
     sqlite3_stmt *begin, *commit, *rollback, *epoch;
     sqlite3_stmt *put[TABLE_COUNT], *delete[TABLE_COUNT];
@@ -194,6 +196,7 @@ static int rewrite_wal(struct sqlite *s, struct error *err)
 /* Sets up a connection just opened. */
 static int configure(struct sqlite *s, bool read_only, struct error *err)
 {
+    int64_t page_size = 0;
     int code;
 
     sqlite3_extended_result_codes(s->db, 1);
@@ -216,8 +219,11 @@ static int configure(struct sqlite *s, bool read_only, struct error *err)
             return schema_error(s->db, "set up", s->path, err);
         return CODE_OK;
     }
+    code = schema_query(s->db, "PRAGMA page_size", s->path, &page_size, err);
+    if (code)
+        return code;
+    s->wal_most = s->checkpoint_at = (int)(WAL_BYTES / page_size);
     sqlite3_wal_hook(s->db, note_wal_pages, s);
-    s->checkpoint_at = WAL_PAGES;
     s->unsynced = true;
     return prepare_writes(s) ? CODE_OK : schema_error(s->db, "use", s->path, err);
 }
@@ -279,22 +285,29 @@ static int apply_op(struct sqlite *s, const struct batch_op *op)
     return rc ? rc : run(stmt);
 }
 
-/*
- * Between transactions. Its failure is no failure of the commit that came before it: that one is in
- * the WAL, which only grows on until a checkpoint succeeds or a commit finds the disk full. One
- * that could not finish (a reader is on its way) is tried again after another quarter.
- */
-static void checkpoint_if_due(struct sqlite *s)
+static bool sqlite_upkeep_due(struct store *store)
 {
-    int in_wal = 0, done = 0;
-    int mode = s->wal_pages < WAL_PAGES_MAX ? SQLITE_CHECKPOINT_PASSIVE : SQLITE_CHECKPOINT_RESTART;
+    const struct sqlite *s = sqlite_of(store);
 
-    if (s->wal_pages < s->checkpoint_at)
-        return;
+    return !s->broken && s->wal_pages >= s->checkpoint_at;
+}
+
+/*
+ * A checkpoint. Its failure is no failure of the commits that came before it: they are in the WAL,
+ * which only grows on until a checkpoint succeeds or a commit finds the disk full. One that could
+ * not finish (a reader is on its way) is tried again after another quarter.
+ */
+static void sqlite_upkeep(struct store *store)
+{
+    struct sqlite *s = sqlite_of(store);
+    int in_wal = 0, done = 0;
+    int mode = s->wal_pages < WAL_TIMES_MAX * s->wal_most ? SQLITE_CHECKPOINT_PASSIVE
+                                                          : SQLITE_CHECKPOINT_RESTART;
+
     if (sqlite3_wal_checkpoint_v2(s->db, "main", mode, &in_wal, &done) || done < in_wal)
-        s->checkpoint_at = s->wal_pages + WAL_PAGES / 4;
+        s->checkpoint_at = s->wal_pages + s->wal_most / 4;
     else
-        s->checkpoint_at = WAL_PAGES;
+        s->checkpoint_at = s->wal_most;
 }
 
 static int must_fence(const struct sqlite *s, struct error *err)
@@ -333,7 +346,6 @@ static int sqlite_commit(struct store *store, uint32_t partition, uint64_t epoch
     }
     if (run(s->commit))
         return doubt(s, "write to", err);
-    checkpoint_if_due(s);
     return CODE_OK;
 }
 
@@ -546,6 +558,8 @@ static const struct store_ops owner_ops = {
     .renew = sqlite_renew,
     .commit = sqlite_commit,
     .walk = sqlite_walk,
+    .upkeep_due = sqlite_upkeep_due,
+    .upkeep = sqlite_upkeep,
 };
 
 static const struct store_ops reader_ops = {

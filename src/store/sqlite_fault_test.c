@@ -292,7 +292,7 @@ static void install_layer(void)
 
 /* --- the history ----------------------------------------------------------------------------- */
 
-enum { BATCHES = 4, ROWS = 3, ROW_SIZE = 20000, TRIES = 50 };
+enum { BATCHES = 4, ROWS = 3, ROW_SIZE = 5000, TRIES = 50 };
 
 struct history {
     struct test_dir *dir;

@@ -124,7 +124,7 @@ static void test_settings_of_a_new_file(void **state)
     struct fixture *f = *state;
 
     store_close(open_store(f));
-    assert_int_equal(query(f->path, "PRAGMA page_size"), 16384);
+    assert_int_equal(query(f->path, "PRAGMA page_size"), 4096);
     assert_int_equal(query(f->path, "PRAGMA application_id"), 0x44495350);
     assert_int_equal(query(f->path, "PRAGMA user_version"), 3);
     assert_int_equal(query(f->path, "SELECT count(*) FROM sqlite_schema WHERE type = 'index' AND"
@@ -263,7 +263,7 @@ static void test_damaged_file(void **state)
     struct store *store = open_store(f);
     struct batch batch;
     uint64_t epoch = 0;
-    char garbage[16384];
+    char garbage[4096];
     FILE *file;
     struct store_range range = {.table = TABLE_CALL, .to_key = KEY_MAX, .to_sub = SUB_MAX};
 
@@ -277,7 +277,7 @@ static void test_damaged_file(void **state)
     memset(garbage, 0xa5, sizeof garbage);
     file = fopen(f->path, "r+b");
     assert_non_null(file);
-    assert_int_equal(fseek(file, 16384, SEEK_SET), 0);
+    assert_int_equal(fseek(file, sizeof garbage, SEEK_SET), 0);
     for (int page = 1; page < 10; page++)
         assert_int_equal(fwrite(garbage, 1, sizeof garbage, file), sizeof garbage);
     fclose(file);
@@ -499,6 +499,7 @@ static void commit_until_killed(struct fixture *f, uint64_t n, int acks)
     CHILD_CHECK(!store_fence(store, 0, 0, &epoch, &test_error));
     for (;; n++) {
         CHILD_CHECK(!commit_batch(store, epoch, n, &test_error));
+        store_upkeep(store);
         CHILD_CHECK(write(acks, &n, sizeof n) == sizeof n);
     }
 }

@@ -78,6 +78,17 @@ int store_commit(struct store *store, uint32_t partition, uint64_t epoch, const 
     return store->ops->commit(store, partition, epoch, batch, err);
 }
 
+bool store_upkeep_due(struct store *store)
+{
+    return store->ops->upkeep_due && store->ops->upkeep_due(store);
+}
+
+void store_upkeep(struct store *store)
+{
+    if (store_upkeep_due(store))
+        store->ops->upkeep(store);
+}
+
 int store_walk(struct store *store, uint32_t partition, const struct store_range *range,
                store_row_fn *fn, void *arg, struct error *err)
 {

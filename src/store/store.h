@@ -73,6 +73,13 @@ int store_renew(struct store *store, uint32_t partition, uint64_t epoch, int64_t
 int store_commit(struct store *store, uint32_t partition, uint64_t epoch, const struct batch *batch,
                  struct error *err);
 
+/*
+ * What a kind does now and then between commits, and may take long (a checkpoint), when it is due.
+ * It touches no promise: that it fails, or is never called, costs room, and is not told.
+ */
+bool store_upkeep_due(struct store *store);
+void store_upkeep(struct store *store);
+
 struct store_row {
     uint64_t key;
     uint32_t sub;
@@ -115,6 +122,8 @@ struct store_ops {
                   const struct batch *batch, struct error *err);
     int (*walk)(struct store *store, uint32_t partition, const struct store_range *range,
                 store_row_fn *fn, void *arg, struct error *err);
+    bool (*upkeep_due)(struct store *store); /* these two may be NULL: there never is any */
+    void (*upkeep)(struct store *store);
 };
 
 struct store { /* the first member of each kind's own struct */
