@@ -314,6 +314,7 @@ struct commit {
     const struct batch *batch;
     uint64_t epoch;
     int64_t submitted;
+    int64_t slow; /* how long commits take at worst, of late */
     bool busy;
 };
 
