@@ -95,10 +95,10 @@ static void on_reply(void *arg, const struct dispatch_reply *reply)
     pthread_mutex_lock(&embedded->lock);
     first = list_empty(&embedded->answers);
     list_append(&embedded->answers, &attempt->node);
-    /* Under the lock: after it the whole may be gone. A counter that is full wakes as well. */
+    pthread_mutex_unlock(&embedded->lock);
+    /* The endpoint goes first, and waits for this answer. A counter that is full wakes as well. */
     if (first && write(embedded->wake, &one, sizeof one) < 0)
         assert(errno == EAGAIN);
-    pthread_mutex_unlock(&embedded->lock);
 }
 
 static void tell(struct attempt *attempt)
@@ -121,9 +121,9 @@ static size_t take_answers(struct sdk_embedded *embedded)
     size_t told = 0;
 
     list_init(&answers);
-    pthread_mutex_lock(&embedded->lock);
     if (read(embedded->wake, &count, sizeof count) < 0)
-        assert(errno == EAGAIN);
+        assert(errno == EAGAIN); /* before the list: what comes after wakes again */
+    pthread_mutex_lock(&embedded->lock);
     list_splice(&answers, &embedded->answers);
     pthread_mutex_unlock(&embedded->lock);
     for (; (node = list_pop(&answers)); told++)

@@ -110,7 +110,8 @@ static int create(const struct dispatch_endpoint_options *options, bool threads,
     made->options.verification_key = NULL;
     if (!rc && create_coroutines(made, &err))
         rc = sdk_fail_from(failure, &err);
-    if (!rc && sdk_pool_create(made->options.workers, made->options.max_queue, &made->pool, &err))
+    if (!rc && sdk_pool_create(made->options.workers, made->options.max_queue, SDK_PATIENCE_MS,
+                               &made->pool, &err))
         rc = sdk_fail_from(failure, &err);
     if (rc) {
         sdk_coroutines_destroy(made->coroutines);
@@ -585,7 +586,7 @@ static void reply_error(struct waiter *waiter, int code, const char *message)
     buf_free(&body);
 }
 
-enum admission { ADMITTED, STOPPING, OTHER_RUNS, FULL, NO_MEMORY };
+enum admission { ADMITTED, STOPPING, OTHER_RUNS, NO_MEMORY };
 
 /* Lets the waiter wait for the same run, which is under way. */
 static enum admission join(struct dispatch_request *running, const struct dispatch_request *request)
@@ -612,9 +613,9 @@ static uint32_t worker_of(struct dispatch_endpoint *endpoint,
     return request->id.len ? sdk_coroutines_worker(endpoint->coroutines, request->id) : 0;
 }
 
-/* Under the lock. *kept: the request belongs to the pool. */
+/* Under the lock. *first: nobody else runs the call, and the request is in the table. */
 static enum admission admit(struct dispatch_endpoint *endpoint, struct dispatch_request *request,
-                            bool *kept)
+                            bool *first)
 {
     struct dispatch_request *running = find_running(endpoint, request->id);
 
@@ -624,43 +625,57 @@ static enum admission admit(struct dispatch_endpoint *endpoint, struct dispatch_
         return join(running, request);
     if (!add_running(endpoint, request))
         return NO_MEMORY;
-    if (!sdk_pool_submit(endpoint->pool, &request->job, worker_of(endpoint, request))) {
-        remove_running(endpoint, request);
-        return FULL;
-    }
     endpoint->outstanding++;
-    *kept = true;
+    *first = true;
     return ADMITTED;
+}
+
+static void refuse(struct waiter *waiter, enum admission admission)
+{
+    switch (admission) {
+    case ADMITTED:
+        break;
+    case STOPPING:
+        reply_error(waiter, CODE_UNAVAILABLE, "the endpoint is stopping");
+        break;
+    case OTHER_RUNS:
+        reply_put_off(waiter, DISPATCH_TEMPORARY_ERROR, "Running",
+                      "another run of this call has not ended here");
+        break;
+    case NO_MEMORY:
+        reply_put_off(waiter, DISPATCH_TEMPORARY_ERROR, "Memory", "out of memory");
+        break;
+    }
+}
+
+/* To whoever waits for it by now. */
+static void answer_throttled(struct dispatch_request *request)
+{
+    struct dispatch_ctx ctx = {0};
+    struct dispatch_output output;
+
+    arena_init(&ctx.arena, 65536);
+    output = sdk_output_refusal(&ctx, DISPATCH_THROTTLED, "Throttled",
+                                "the endpoint's queue of runs is full");
+    dispatch_request_answer(request, output.bytes_, output.size_);
+    arena_reset(&ctx.arena);
 }
 
 static void submit(struct dispatch_endpoint *endpoint, struct dispatch_request *request)
 {
     struct waiter waiter = request->first;
+    uint32_t worker = worker_of(endpoint, request);
     enum admission admission;
-    bool kept = false;
+    bool first = false;
 
     pthread_mutex_lock(&endpoint->lock);
-    admission = admit(endpoint, request, &kept);
+    admission = admit(endpoint, request, &first);
     pthread_mutex_unlock(&endpoint->lock);
-    if (!kept)
+    if (!first) {
         free_request(request);
-    switch (admission) {
-    case ADMITTED:
-        break;
-    case STOPPING:
-        reply_error(&waiter, CODE_UNAVAILABLE, "the endpoint is stopping");
-        break;
-    case OTHER_RUNS:
-        reply_put_off(&waiter, DISPATCH_TEMPORARY_ERROR, "Running",
-                      "another run of this call has not ended here");
-        break;
-    case FULL:
-        reply_put_off(&waiter, DISPATCH_THROTTLED, "Throttled",
-                      "the endpoint's queue of runs is full");
-        break;
-    case NO_MEMORY:
-        reply_put_off(&waiter, DISPATCH_TEMPORARY_ERROR, "Memory", "out of memory");
-        break;
+        refuse(&waiter, admission);
+    } else if (!sdk_pool_submit(endpoint->pool, &request->job, worker)) {
+        answer_throttled(request);
     }
 }
 

@@ -192,14 +192,19 @@ struct sdk_pool;
 
 struct sdk_job {
     struct list node;
+    uint64_t order; /* the pool's: in which it came */
     void (*run)(struct sdk_job *job);
 };
 
+/* How long a job waits for its thread: about the time in which a thousand awaits are replayed. */
+#define SDK_PATIENCE_MS 4
+
 /* Threads with all signals blocked. At most max_queue jobs wait. With no workers, jobs run in
  * sdk_pool_work, on the caller's thread. */
-int sdk_pool_create(uint32_t workers, uint32_t max_queue, struct sdk_pool **pool,
-                    struct error *err);
-/* False: the queue is full. `worker` (0: any) gets it if that thread has nothing to do. */
+int sdk_pool_create(uint32_t workers, uint32_t max_queue, uint32_t patience_ms,
+                    struct sdk_pool **pool, struct error *err);
+/* False: the queue is full. `worker` (0: any) gets it, unless that thread is at one job for longer
+ * than the pool's patience meanwhile. */
 bool sdk_pool_submit(struct sdk_pool *pool, struct sdk_job *job, uint32_t worker);
 /* Whether jobs wait; runs those that do now. */
 bool sdk_pool_queued(struct sdk_pool *pool);

@@ -98,11 +98,11 @@ static void on_reply(void *arg, const struct dispatch_reply *reply)
     pthread_mutex_lock(&listener->lock);
     first = list_empty(&listener->answers);
     list_append(&listener->answers, &incoming->node);
-    /* Whoever put the first one there has woken the loop, which takes them all. Under the lock:
-     * after it the listener may be gone. */
+    pthread_mutex_unlock(&listener->lock);
+    /* Whoever put the first one there wakes the loop, which takes them all. The listener is still
+     * there: the endpoint waits for its requests, and this one's answer is being given. */
     if (first)
         wake(listener);
-    pthread_mutex_unlock(&listener->lock);
 }
 
 static void send_reply(struct incoming *incoming)
@@ -232,9 +232,9 @@ static void on_wake(void *arg)
     uint64_t count;
 
     list_init(&answers);
-    pthread_mutex_lock(&listener->lock);
     if (read(listener->wake, &count, sizeof count) < 0)
-        count = 0;
+        count = 0; /* before the list: what comes after wakes again */
+    pthread_mutex_lock(&listener->lock);
     list_splice(&answers, &listener->answers);
     close_it = listener->close;
     listener->close = false;

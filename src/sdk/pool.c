@@ -5,11 +5,15 @@
  * Waking a thread costs more than many a job. So one at most is on its way to the queue at any
  * time; when it has taken its job, and there are more, and threads that sleep, it wakes the next.
  * Jobs that come in a crowd and are over at once are then done by few threads, and jobs that block
- * keep none of the others waiting.
+ * keep none of the others waiting. Threads are woken after the lock was given back: they want it
+ * first of all.
  *
  * A thread that has nothing to do stands in a stack of idle ones, the latest on top, as its memory
  * is warm; each has a condition of its own, so that a job can be given to the one that holds the
- * stack it goes on with.
+ * stack it goes on with. Such a job waits for that thread, in a queue that is the thread's own, as
+ * going on elsewhere means to begin from the top. But not for long: while there are such jobs, one
+ * of the idle threads watches, and what stands behind a job that has run for longer than the pool's
+ * patience is everybody's.
  */
 #include "sdk/internal.h"
 
@@ -17,20 +21,27 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
+
 struct worker {
     struct list idle; /* in the pool's stack */
+    struct list own;  /* jobs for it */
     struct sdk_pool *pool;
     uint32_t number;
+    uint64_t taken, seen; /* jobs that it took; by when the pool was last looked over */
     pthread_cond_t work;
-    struct sdk_job *given; /* to it alone */
     pthread_t thread;
 };
 
 struct sdk_pool {
     pthread_mutex_t lock;
     struct list queue, idle;
-    struct worker *waking; /* signalled for the queue, and not there yet */
+    struct worker *waking;   /* signalled for the queue, and not there yet */
+    struct worker *watching; /* wakes when it is time to look the pool over */
+    uint64_t submitted;
     uint32_t queued, max_queue;
+    uint32_t owned; /* of those that are queued, by threads of their own */
+    int64_t patience_ns, look_ns;
     bool closing;
     uint32_t thread_count;
     struct worker workers[];
@@ -69,46 +80,164 @@ uint32_t sdk_pool_worker(void)
     return own_number;
 }
 
-/* Under the lock. */
-static void wake_one(struct sdk_pool *pool)
+static int64_t now_ns(void)
 {
-    if (list_empty(&pool->queue) || list_empty(&pool->idle) || pool->waking)
-        return;
-    pool->waking = LIST_ENTRY(list_pop(&pool->idle), struct worker, idle);
-    pthread_cond_signal(&pool->waking->work);
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * NS_PER_S + now.tv_nsec;
 }
 
-/* Under the lock. */
+/* --- under the lock -------------------------------------------------------------------------- */
+
+/* Who is to be signalled as the queue is not empty; NULL: nobody. */
+static struct worker *call_one(struct sdk_pool *pool)
+{
+    if (list_empty(&pool->queue) || list_empty(&pool->idle) || pool->waking)
+        return NULL;
+    return pool->waking = LIST_ENTRY(list_pop(&pool->idle), struct worker, idle);
+}
+
+/* Who is to be signalled to watch, the one that has slept longest; NULL: nobody. */
+static struct worker *call_watcher(struct sdk_pool *pool)
+{
+    struct worker *worker = LIST_ENTRY(pool->idle.prev, struct worker, idle);
+
+    if (pool->owned == 0 || pool->watching || list_empty(&pool->idle))
+        return NULL;
+    list_remove(&worker->idle);
+    return pool->watching = worker;
+}
+
+/* When it is time to: the jobs of threads that are at the same job as the last time are everybody's
+ * from now on. */
+static void look_over(struct sdk_pool *pool)
+{
+    int64_t now = pool->owned > 0 ? now_ns() : 0;
+
+    if (pool->owned == 0 || now < pool->look_ns)
+        return;
+    pool->look_ns = now + pool->patience_ns;
+    for (uint32_t i = 0; i < pool->thread_count; i++) {
+        struct worker *worker = &pool->workers[i];
+
+        if (worker->taken == worker->seen && !list_empty(&worker->own)) {
+            for (struct list *job = worker->own.next; job != &worker->own; job = job->next)
+                pool->owned--;
+            list_splice(&worker->own, &pool->queue); /* they have waited longest */
+            list_splice(&pool->queue, &worker->own);
+        }
+        worker->seen = worker->taken;
+    }
+}
+
+static void wait_to_watch(struct worker *worker)
+{
+    struct sdk_pool *pool = worker->pool;
+    struct timespec until = {.tv_sec = pool->look_ns / NS_PER_S,
+                             .tv_nsec = pool->look_ns % NS_PER_S};
+
+    pool->watching = worker;
+    pthread_cond_timedwait(&worker->work, &pool->lock, &until);
+    pool->watching = NULL;
+    look_over(pool);
+}
+
 static void sleep_until_work(struct worker *worker)
 {
     struct sdk_pool *pool = worker->pool;
 
-    while (!worker->given && list_empty(&pool->queue) && !pool->closing) {
-        if (list_empty(&worker->idle))
+    while (list_empty(&worker->own) && list_empty(&pool->queue) && !pool->closing) {
+        bool watch = pool->owned > 0 && (!pool->watching || pool->watching == worker);
+
+        if (list_empty(&worker->idle) && watch)
+            list_append(&pool->idle, &worker->idle); /* to be left alone */
+        else if (list_empty(&worker->idle))
             list_push(&pool->idle, &worker->idle);
-        pthread_cond_wait(&worker->work, &pool->lock);
+        if (pool->watching == worker)
+            pool->watching = NULL;
+        if (watch)
+            wait_to_watch(worker);
+        else
+            pthread_cond_wait(&worker->work, &pool->lock);
         if (pool->waking == worker)
             pool->waking = NULL;
     }
+    if (pool->watching == worker)
+        pool->watching = NULL;
     list_remove(&worker->idle);
 }
 
-/* The next job, or NULL when the pool is closing and its queue is empty. */
+/* The next job in the order in which they came; NULL: there is none. */
+static struct sdk_job *first_job(struct worker *worker)
+{
+    struct sdk_pool *pool = worker->pool;
+    struct sdk_job *own = LIST_ENTRY(worker->own.next, struct sdk_job, node);
+    struct sdk_job *any = LIST_ENTRY(pool->queue.next, struct sdk_job, node);
+
+    if (list_empty(&worker->own)) {
+        if (list_empty(&pool->queue))
+            return NULL;
+    } else if (list_empty(&pool->queue) || own->order < any->order) {
+        any = own;
+        pool->owned--;
+    }
+    list_remove(&any->node);
+    pool->queued--;
+    worker->taken++;
+    return any;
+}
+
+/* The thread that the job is given to; NULL: to whoever comes first. */
+static struct worker *owner(struct sdk_pool *pool, uint32_t number)
+{
+    bool one_of_several = number > 0 && number <= pool->thread_count && pool->thread_count > 1;
+
+    return one_of_several ? &pool->workers[number - 1] : NULL;
+}
+
+/* Returns who is to be signalled; NULL: nobody. */
+static struct worker *enqueue(struct sdk_pool *pool, struct sdk_job *job, struct worker *worker)
+{
+    job->order = pool->submitted++;
+    pool->queued++;
+    if (!worker) {
+        list_append(&pool->queue, &job->node);
+        return call_one(pool);
+    }
+    list_append(&worker->own, &job->node);
+    if (pool->owned++ == 0)
+        pool->look_ns = now_ns() + pool->patience_ns;
+    if (list_empty(&worker->idle))
+        return call_watcher(pool);
+    list_remove(&worker->idle);
+    return worker;
+}
+
+/* --------------------------------------------------------------------------------------------- */
+
+static void signal_to(struct worker *worker)
+{
+    if (worker)
+        pthread_cond_signal(&worker->work);
+}
+
+/* The next job, or NULL when the pool is closing and there is none. */
 static struct sdk_job *take(struct worker *worker)
 {
     struct sdk_pool *pool = worker->pool;
+    struct worker *next, *watcher;
     struct sdk_job *job;
 
     pthread_mutex_lock(&pool->lock);
+    look_over(pool);
     sleep_until_work(worker);
-    job = worker->given;
-    worker->given = NULL;
-    if (!job && !list_empty(&pool->queue)) {
-        job = LIST_ENTRY(list_pop(&pool->queue), struct sdk_job, node);
-        pool->queued--;
-    }
-    wake_one(pool);
+    job = first_job(worker);
+    next = call_one(pool);
+    watcher = call_watcher(pool);
     pthread_mutex_unlock(&pool->lock);
+    signal_to(next);
+    signal_to(watcher);
     return job;
 }
 
@@ -123,7 +252,33 @@ static void *work(void *arg)
     return NULL;
 }
 
-int sdk_pool_create(uint32_t workers, uint32_t max_queue, struct sdk_pool **pool, struct error *err)
+static int start_worker(struct sdk_pool *pool, struct error *err)
+{
+    struct worker *worker = &pool->workers[pool->thread_count];
+    pthread_condattr_t monotonic;
+    int rc;
+
+    *worker = (struct worker){.pool = pool, .number = pool->thread_count + 1};
+    list_init(&worker->idle);
+    list_init(&worker->own);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&worker->work, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    /* Under the lock, as a thread that is there already looks at all that are counted. */
+    pthread_mutex_lock(&pool->lock);
+    rc = sdk_thread_start(&worker->thread, work, worker);
+    pool->thread_count += rc == 0;
+    pthread_mutex_unlock(&pool->lock);
+    if (rc == 0)
+        return 0;
+    pthread_cond_destroy(&worker->work);
+    return error_set(err, CODE_RESOURCE_EXHAUSTED, "cannot start thread %u: %s", worker->number,
+                     strerrordesc_np(rc));
+}
+
+int sdk_pool_create(uint32_t workers, uint32_t max_queue, uint32_t patience_ms,
+                    struct sdk_pool **pool, struct error *err)
 {
     struct sdk_pool *made = calloc(1, sizeof *made + workers * sizeof *made->workers);
 
@@ -133,23 +288,12 @@ int sdk_pool_create(uint32_t workers, uint32_t max_queue, struct sdk_pool **pool
     list_init(&made->queue);
     list_init(&made->idle);
     made->max_queue = max_queue;
-    while (made->thread_count < workers) {
-        struct worker *worker = &made->workers[made->thread_count];
-        int rc;
-
-        *worker = (struct worker){.pool = made, .number = made->thread_count + 1};
-        list_init(&worker->idle);
-        pthread_cond_init(&worker->work, NULL);
-        rc = sdk_thread_start(&worker->thread, work, worker);
-        if (rc) {
-            pthread_cond_destroy(&worker->work);
-            error_set(err, CODE_RESOURCE_EXHAUSTED, "cannot start thread %u of %u: %s",
-                      worker->number, workers, strerrordesc_np(rc));
+    made->patience_ns = patience_ms * NS_PER_MS;
+    for (uint32_t i = 0; i < workers; i++)
+        if (start_worker(made, err)) {
             sdk_pool_destroy(made);
             return CODE_RESOURCE_EXHAUSTED;
         }
-        made->thread_count++;
-    }
     *pool = made;
     return 0;
 }
@@ -157,26 +301,14 @@ int sdk_pool_create(uint32_t workers, uint32_t max_queue, struct sdk_pool **pool
 bool sdk_pool_submit(struct sdk_pool *pool, struct sdk_job *job, uint32_t number)
 {
     struct worker *worker = NULL;
-    bool room = true;
+    bool room;
 
     pthread_mutex_lock(&pool->lock);
-    if (number > 0 && number <= pool->thread_count) {
-        worker = &pool->workers[number - 1];
-        if (list_empty(&worker->idle) || worker->given)
-            worker = NULL; /* busy: whoever comes first */
-    }
-    if (worker) {
-        worker->given = job;
-        list_remove(&worker->idle);
-        pthread_cond_signal(&worker->work);
-    } else if (pool->queued < pool->max_queue) {
-        list_append(&pool->queue, &job->node);
-        pool->queued++;
-        wake_one(pool);
-    } else {
-        room = false;
-    }
+    room = pool->queued < pool->max_queue;
+    if (room)
+        worker = enqueue(pool, job, owner(pool, number));
     pthread_mutex_unlock(&pool->lock);
+    signal_to(worker);
     return room;
 }
 
@@ -185,7 +317,7 @@ bool sdk_pool_queued(struct sdk_pool *pool)
     bool queued;
 
     pthread_mutex_lock(&pool->lock);
-    queued = !list_empty(&pool->queue);
+    queued = pool->queued > 0;
     pthread_mutex_unlock(&pool->lock);
     return queued;
 }
