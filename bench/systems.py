@@ -139,11 +139,14 @@ class Served(Ours):
         self.wrap = list(wrap)
 
     def begin(self):
-        self.application = self.start([self.programs.application, self.kind],
-                                      stdout=subprocess.PIPE)
+        self.start_application(self.kind)
+        self.open()
+
+    def start_application(self, kind, **options):
+        self.application = self.start([self.programs.application, kind],
+                                      stdout=subprocess.PIPE, **options)
         port = self.application.stdout.readline().strip()
         self.endpoint = f"http://127.0.0.1:{int(port or fail('the application did not start'))}"
-        self.open()
 
     def open(self):
         """Starts the server; how long that took, from before fork to the word that it is ready."""
@@ -175,6 +178,17 @@ class Served(Ours):
         if not self.wrap:
             command += ["--syncs", self.syncs]
         return outcome(command)
+
+
+class Signed(Served):
+    """The same over HTTP/2, with runs that the server signs and the application verifies."""
+
+    def begin(self):
+        self.open()
+        made = subprocess.run([str(self.programs.server), "verification", "rollout", "--store",
+                               self.store], stdout=subprocess.PIPE, text=True, check=True)
+        key = made.stdout[made.stdout.index("-----BEGIN"):]
+        self.start_application("http2", env=dict(os.environ, DISPATCH_VERIFICATION_KEY=key))
 
 
 class Embedded(Ours):

@@ -30,6 +30,7 @@ SYSTEMS = {
     "http1": ("HTTP/1.1 to the endpoint", systems.Served),
     "http2": ("HTTP/2 to the endpoint", systems.Served),
     "embedded": ("embedded", systems.Embedded),
+    "signed": ("HTTP/2 to the endpoint, runs signed and verified", systems.Signed),
 }
 
 
@@ -39,10 +40,10 @@ def make_cases():
     steps = ["--workload", "call", "--function", "steps", "--input", 100, "--steps", 100]
     fan = ["--workload", "call", "--function", "fan", "--input", 1000]
     result = "dispatch to result returned"
-    for system in ("http1", "http2", "embedded"):
+    for system in ("http1", "http2", "embedded", "signed"):
         yield Case(f"W1a-{system}", system, "W1(a) batched: 500 calls a Dispatch, 4 under way",
                    40000, batched)
-    for system in ("http1", "http2", "embedded"):
+    for system in ("http1", "http2", "embedded", "signed"):
         yield Case(f"W1b-{system}", system, "W1(b) single: one call a Dispatch, 64 under way",
                    20000, single)
     for system in ("http2", "embedded"):

@@ -236,6 +236,45 @@ static void on_wake(uv_async_t *handle)
         uv_stop(&loop->uv);
 }
 
+/* --- work on other threads ------------------------------------------------------------------- */
+
+struct net_work {
+    uv_work_t request;
+    void (*work)(void *arg);
+    void (*done)(void *arg);
+    void *arg;
+};
+
+static void on_work(uv_work_t *request)
+{
+    struct net_work *work = request->data;
+
+    work->work(work->arg);
+}
+
+static void on_worked(uv_work_t *request, int status)
+{
+    struct net_work work = *(struct net_work *)request->data;
+
+    (void)status; /* never cancelled */
+    free(request->data);
+    work.done(work.arg);
+}
+
+bool net_work(struct net_loop *loop, void (*fn)(void *arg), void (*done)(void *arg), void *arg)
+{
+    struct net_work *work = malloc(sizeof *work);
+
+    if (!work)
+        return false;
+    *work = (struct net_work){.work = fn, .done = done, .arg = arg};
+    work->request.data = work;
+    if (uv_queue_work(&loop->uv, &work->request, on_work, on_worked) == 0)
+        return true;
+    free(work);
+    return false;
+}
+
 /* --- the loop -------------------------------------------------------------------------------- */
 
 static int init_handles(struct net_loop *loop)

@@ -237,6 +237,40 @@ static void what_was_posted_is_called_even_at_the_end(void **state)
     assert_int_equal(count, 1000);
 }
 
+struct piece_of_work {
+    int done, told; /* each by its own thread */
+};
+
+static void work_at(void *arg)
+{
+    ((struct piece_of_work *)arg)->done++;
+}
+
+static void tell_of(void *arg)
+{
+    struct piece_of_work *piece = arg;
+
+    assert_int_equal(piece->done, piece->told + 1);
+    piece->told++;
+}
+
+static void work_is_done_elsewhere_and_told_here(void **state)
+{
+    enum { PIECES = 20 };
+    struct piece_of_work pieces[PIECES] = {0};
+    struct net_loop *loop;
+
+    assert_true(net_work(*state, work_at, tell_of, &pieces[0]));
+    assert_int_equal(pieces[0].told, 0);
+    UNTIL(*state, pieces[0].told == 1);
+    assert_int_equal(net_loop_create(&loop, NULL), 0);
+    for (size_t i = 0; i < PIECES; i++)
+        assert_true(net_work(loop, work_at, tell_of, &pieces[i]));
+    net_loop_destroy(loop); /* what was begun ends */
+    for (size_t i = 0; i < PIECES; i++)
+        assert_int_equal(pieces[i].told, i ? 1 : 2);
+}
+
 /* --- signals, descriptors -------------------------------------------------------------------- */
 
 static int signal_seen;
@@ -340,6 +374,7 @@ int main(void)
         T(posts_come_from_threads_in_order),
         T(a_stop_from_another_thread_is_never_lost),
         cmocka_unit_test(what_was_posted_is_called_even_at_the_end),
+        T(work_is_done_elsewhere_and_told_here),
         T(signals_arrive),
         T(descriptors_are_watched),
         T(the_date_is_http_s),

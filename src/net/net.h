@@ -37,6 +37,11 @@ void net_loop_stop(struct net_loop *loop); /* from any thread */
  * only by memory; false when out of it, or when the loop is being destroyed. */
 bool net_post(struct net_loop *loop, void (*fn)(void *arg), void *arg);
 
+/* Calls work(arg) on one of a few threads that the process has for such things, soon, and then
+ * done(arg) on the loop's thread, never from within this call. Neither waits long: name lookups
+ * share the threads. False: no memory, and neither is called. */
+bool net_work(struct net_loop *loop, void (*work)(void *arg), void (*done)(void *arg), void *arg);
+
 /* One-shot timer; the time is in milliseconds from now; setting it again moves it. */
 struct net_timer;
 struct net_timer *net_timer_create(struct net_loop *loop, void (*fn)(void *arg), void *arg);

@@ -31,12 +31,13 @@ struct orchestrator;
 struct orchestrator_run {
     const wire_run_request *request; /* in the run's arena */
     struct arena *arena;             /* the run's; the invoker may use it, or take its memory over,
-                                        with the request, the endpoint and the org in it */
+                                        with the request and the texts below in it */
     struct slice endpoint;
     struct slice org;
-    int64_t expires;    /* no answer counts after it */
-    uint64_t attempt;   /* never the same for two runs of a store, across restarts too */
-    void *invoker_data; /* the invoker's own */
+    struct slice version; /* of the function, as the call asked for; empty: any */
+    int64_t expires;      /* no answer counts after it */
+    uint64_t attempt;     /* never the same for two runs of a store, across restarts too */
+    void *invoker_data;   /* the invoker's own */
 };
 
 struct invoker {

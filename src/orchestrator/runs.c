@@ -391,11 +391,12 @@ static int build_request(struct run *r, const struct engine_run *info, struct er
     r->out.arena = a;
     r->out.endpoint = slice(arena_dup(a, row->endpoint), row->endpoint.len);
     r->out.org = slice(arena_dup(a, row->org), row->org.len);
+    r->out.version = slice(arena_dup(a, row->version), row->version.len);
     r->out.expires = row->expires;
     r->out.attempt = r->attempt;
     if (!q->function || !q->dispatch_id || !q->parent_dispatch_id || !q->root_dispatch_id ||
         !q->creation_time || !q->expiration_time || !q->now || !r->out.endpoint.data ||
-        !r->out.org.data)
+        !r->out.org.data || !r->out.version.data)
         return error_memory(err);
     return info->first ? build_input(r, q, err) : build_poll_result(r, info, q, err);
 }

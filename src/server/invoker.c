@@ -5,6 +5,8 @@
  *
  * Everything else becomes a status (judge.h).
  *
+ * A run that is to be signed is signed on another thread (signer.h) and sent when that is done.
+ *
  * While nobody listens at the address of a bridge, its attempts are held there; one whose
  * connection is refused goes back. They are sent when somebody does. Those of other sessions wait
  * for clients that fetch them, and bring the response: it is judged as any other. One that such a
@@ -22,6 +24,7 @@
 
 #include "server/bridge.h"
 #include "server/judge.h"
+#include "server/signer.h"
 
 #define RUN_PATH "/dispatch.sdk.v1.FunctionService/Run"
 
@@ -32,6 +35,7 @@ struct http_invoker {
     size_t in_flight;
     struct bridge *bridges[INVOKER_BRIDGES_MAX];
     struct sessions *sessions;
+    struct signer *signer;
     bool stopped;
 };
 
@@ -39,7 +43,7 @@ struct http_invoker {
 #define REQUEST_ID_MAX 64
 
 /* Where headers stand among those of a run. */
-enum { HOST = 4, SIGNED = 5, HEADERS = 8 };
+enum { TYPE = 0, HOST = 4, SIGNED = 5, HEADERS = 8 };
 
 #define AUTHORITY_MAX 272
 
@@ -48,9 +52,10 @@ struct attempt {
     struct orchestrator_run *run;
     struct bridge *bridge; /* NULL: the endpoint is a URL */
     struct net_url url;
-    struct list held;      /* in the bridge */
-    struct net_call *call; /* NULL: held, or at a session */
-    bool offered;          /* at a session, for clients to fetch it */
+    struct list held;        /* in the bridge */
+    struct signing *signing; /* NULL: it is not being signed */
+    struct net_call *call;   /* NULL: held, being signed, or at a session */
+    bool offered;            /* at a session, for clients to fetch it */
     struct session_run fetched;
     char id[REQUEST_ID_MAX];
 };
@@ -233,60 +238,26 @@ static uint32_t run_timeout(const struct http_invoker *invoker, int64_t expires)
     return left_ms < invoker->options.timeout_ms ? (uint32_t)left_ms : invoker->options.timeout_ms;
 }
 
-/* The Host header, and what is signed as @authority: the default port is left out. */
-static void write_authority(const struct net_url *url, bool tls, char out[AUTHORITY_MAX])
+/* The Host header, and what is signed as @authority: the default port is left out. True: over
+ * TLS. */
+static bool write_authority(const struct net_url *url, char out[AUTHORITY_MAX])
 {
+    bool tls = slice_eq_str(url->scheme, "https");
     bool ipv6 = memchr(url->host.data, ':', url->host.len);
     int len = snprintf(out, AUTHORITY_MAX, ipv6 ? "[%.*s]" : "%.*s", SLICE_FMT(url->host));
 
     if (url->port != (tls ? 443 : 80))
         snprintf(out + len, AUTHORITY_MAX - (size_t)len, ":%u", url->port);
+    return tls;
 }
 
-/*
- * Adds the headers of a signature, if the organization has a key to sign with. On the loop's
- * thread: it takes some 20 us of CPU, no more than handing it to another thread and back does.
- */
-static int sign_run(const struct attempt *attempt, struct net_outgoing *outgoing,
-                    struct net_header *headers, struct signature_headers *made, struct error *err)
-{
-    const struct credentials *credentials = attempt->invoker->options.credentials;
-    const struct credential *key =
-        credentials && !attempt->bridge ? credentials_signer(credentials, attempt->run->org) : NULL;
-    const struct signature_field type = {headers[0].name, headers[0].value};
-    const char *query = memchr(outgoing->target.data, '?', outgoing->target.len);
-    struct signature_request request = {.method = outgoing->method,
-                                        .path = outgoing->target,
-                                        .authority = headers[HOST].value,
-                                        .fields = &type,
-                                        .field_count = 1,
-                                        .body = blob_slice(outgoing->body)};
-    int code;
-
-    if (!key)
-        return CODE_OK;
-    if (query)
-        request.path.len = (size_t)(query - (const char *)outgoing->target.data);
-    code = signature_sign(&request, &key->signer,
-                          clock_now(attempt->invoker->options.clock) / NS_PER_S, made, err);
-    if (code)
-        return code;
-    headers[SIGNED] =
-        (struct net_header){slice_str("content-digest"), slice_str(made->content_digest)};
-    headers[SIGNED + 1] =
-        (struct net_header){slice_str("signature-input"), slice_str(made->signature_input)};
-    headers[SIGNED + 2] = (struct net_header){slice_str("signature"), slice_str(made->signature)};
-    outgoing->header_count = HEADERS;
-    return CODE_OK;
-}
-
-/* The request but for where it goes; its body is the caller's. CODE_RESOURCE_EXHAUSTED. */
+/* The request but for where it goes and what it brings. CODE_RESOURCE_EXHAUSTED. */
 static int make_request(struct attempt *attempt, struct net_header headers[HEADERS],
                         struct net_outgoing *request, struct error *err)
 {
     struct orchestrator_run *run = attempt->run;
 
-    headers[0] = (struct net_header){slice_str("content-type"), slice_str("application/proto")};
+    headers[TYPE] = (struct net_header){slice_str("content-type"), slice_str("application/proto")};
     headers[1] = (struct net_header){slice_str("connect-protocol-version"), slice_str("1")};
     headers[2] =
         (struct net_header){slice_str("user-agent"), slice_str("dispatch/" DISPATCH_VERSION)};
@@ -300,17 +271,14 @@ static int make_request(struct attempt *attempt, struct net_header headers[HEADE
         .headers = headers,
         .header_count = HOST,
     };
-    if (!request->target.data)
-        return error_memory(err);
-    request->body = wire_pack_blob(run->request);
-    return request->body ? CODE_OK : error_memory(err);
+    return request->target.data ? CODE_OK : error_memory(err);
 }
 
-static int send_run(struct attempt *attempt, struct error *err)
+/* `made` is NULL for a run that is not signed. */
+static int post_run(struct attempt *attempt, struct blob *body,
+                    const struct signature_headers *made, struct error *err)
 {
     struct http_invoker *invoker = attempt->invoker;
-    bool tls = !attempt->bridge && slice_eq_str(attempt->url.scheme, "https");
-    struct signature_headers signature;
     struct net_header headers[HEADERS];
     char authority[AUTHORITY_MAX];
     struct net_outgoing request;
@@ -318,43 +286,111 @@ static int send_run(struct attempt *attempt, struct error *err)
 
     if (code)
         return code;
+    orchestrator_run_sent(attempt->run);
     if (attempt->bridge) {
         request.host = bridge_host(attempt->bridge);
         request.port = bridge_port(attempt->bridge);
         request.direct = true;
     } else {
-        write_authority(&attempt->url, tls, authority);
+        request.tls = write_authority(&attempt->url, authority);
         headers[HOST] = (struct net_header){slice_str("host"), slice_str(authority)};
-        request.header_count++;
+        request.header_count = SIGNED;
     }
-    request.tls = tls;
+    if (made) {
+        headers[SIGNED] =
+            (struct net_header){slice_str("content-digest"), slice_str(made->content_digest)};
+        headers[SIGNED + 1] =
+            (struct net_header){slice_str("signature-input"), slice_str(made->signature_input)};
+        headers[SIGNED + 2] =
+            (struct net_header){slice_str("signature"), slice_str(made->signature)};
+        request.header_count = HEADERS;
+    }
+    request.body = body;
     request.timeout_ms = run_timeout(invoker, attempt->run->expires);
     request.done = run_done;
     request.arg = attempt;
-    code = sign_run(attempt, &request, headers, &signature, err);
+    code = net_client_send(invoker->client, &request, &attempt->call, err);
     if (code == CODE_OK)
-        code = net_client_send(invoker->client, &request, &attempt->call, err);
-    blob_unref(request.body);
+        invoker->in_flight++;
     return code;
 }
 
-static void send_or_fail(struct attempt *attempt)
+/* Goes on in run_signed. */
+static int sign_run(struct attempt *attempt, struct blob *body, const struct credential *key,
+                    struct error *err)
 {
-    struct run_failure failure = {.status = STATUS_PERMANENT_ERROR, .type = "unsupported endpoint"};
-    struct error err;
+    struct http_invoker *invoker = attempt->invoker;
+    int64_t now = clock_now(invoker->options.clock) / NS_PER_S;
+    struct net_url url = attempt->url;
+    struct net_header headers[HEADERS];
+    char authority[AUTHORITY_MAX];
+    struct net_outgoing outgoing;
+    struct signature_field type;
+    struct signature_request request;
+    int code = make_request(attempt, headers, &outgoing, err);
 
-    orchestrator_run_sent(attempt->run);
-    if (send_run(attempt, &err) == CODE_OK) {
-        attempt->invoker->in_flight++;
-        return;
-    }
-    failure.message = err.message;
-    if (err.code != CODE_INVALID_ARGUMENT) { /* what it names can be sent to, but not now */
+    url.query = (struct slice){0}; /* which is not signed */
+    request = (struct signature_request){
+        .path = run_target(&url, attempt->run->arena), .fields = &type, .field_count = 1};
+    if (code || !request.path.data)
+        return code ? code : error_memory(err);
+    type = (struct signature_field){headers[TYPE].name, headers[TYPE].value};
+    write_authority(&url, authority);
+    request.authority = slice_str(authority);
+    return signer_sign(invoker->signer, &request, body, &key->signer, now, attempt,
+                       &attempt->signing, err);
+}
+
+static int send_run(struct attempt *attempt, struct error *err)
+{
+    const struct orchestrator_run *run = attempt->run;
+    const struct credentials *credentials = attempt->invoker->options.credentials;
+    const struct credential *key =
+        credentials && !attempt->bridge ? credentials_signer(credentials, run->org) : NULL;
+    struct blob *body = wire_pack_blob(run->request);
+    int code;
+
+    if (!body)
+        return error_memory(err);
+    code = key ? sign_run(attempt, body, key, err) : post_run(attempt, body, NULL, err);
+    blob_unref(body);
+    return code;
+}
+
+static void not_sent(struct attempt *attempt, const struct error *err)
+{
+    struct run_failure failure = {
+        .status = STATUS_PERMANENT_ERROR, .type = "unsupported endpoint", .message = err->message};
+
+    if (err->code != CODE_INVALID_ARGUMENT) { /* what it names can be sent to, but not now */
         failure.status = STATUS_TEMPORARY_ERROR;
         failure.type = "transport";
         failure.transport = true;
     }
     failed(attempt->invoker, attempt->run, &failure);
+}
+
+static void send_or_fail(struct attempt *attempt)
+{
+    struct error err;
+
+    if (send_run(attempt, &err))
+        not_sent(attempt, &err);
+}
+
+static void run_signed(void *arg, const struct signature_headers *made, struct blob *body,
+                       const struct error *err)
+{
+    struct attempt *attempt = arg;
+    struct error why;
+
+    attempt->signing = NULL;
+    if (attempt->invoker->stopped)
+        give_back(attempt);
+    else if (err)
+        not_sent(attempt, err);
+    else if (post_run(attempt, body, made, &why))
+        not_sent(attempt, &why);
 }
 
 /* --- sessions -------------------------------------------------------------------------------- */
@@ -374,8 +410,9 @@ static struct blob *fetched_request(struct session_run *fetched)
     orchestrator_run_sent(of_fetched(fetched)->run);
     if (make_request(of_fetched(fetched), headers, &request, &err))
         return NULL;
+    request.body = wire_pack_blob(of_fetched(fetched)->run->request);
     request.port = 80; /* goes without saying */
-    bytes = net_raw_put_request(&request);
+    bytes = request.body ? net_raw_put_request(&request) : NULL;
     blob_unref(request.body);
     return bytes;
 }
@@ -504,7 +541,9 @@ static void invoker_cancel(struct invoker *vtable, struct orchestrator_run *run)
         net_call_cancel(attempt->call);
         return;
     }
-    if (attempt->offered)
+    if (attempt->signing)
+        signing_give_up(attempt->signing);
+    else if (attempt->offered)
         sessions_remove(invoker->sessions, &attempt->fetched);
     else
         list_remove(&attempt->held);
@@ -558,6 +597,9 @@ int http_invoker_create(struct http_invoker **out, const struct http_invoker_opt
         invoker->options.timeout_ms = INVOKER_TIMEOUT_MS;
     invoker->vtable = (struct invoker){.run = invoker_run, .cancel = invoker_cancel};
     code = net_client_create(&invoker->client, options->loop, &client, err);
+    invoker->signer = signer_create(options->loop, run_signed);
+    if (code == CODE_OK && !invoker->signer)
+        code = error_memory(err);
     if (code == CODE_OK)
         code = sessions_create(&invoker->sessions, &sessions, err);
     if (code == CODE_OK)
@@ -591,6 +633,7 @@ void http_invoker_destroy(struct http_invoker *invoker)
     for (size_t i = 0; i < INVOKER_BRIDGES_MAX; i++)
         bridge_destroy(invoker->bridges[i]);
     sessions_destroy(invoker->sessions);
+    signer_destroy(invoker->signer);
     if (invoker->client)
         net_client_destroy(invoker->client);
     free(invoker);

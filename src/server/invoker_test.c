@@ -2,6 +2,8 @@
 /*
  * The invoker against an endpoint that answers what each test plans, over a real loopback. The
  * orchestrator's side of it (the three functions that end a run) is played by this file.
+ *
+ * long: one small world, and every way in which a run can go in it.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,6 +13,7 @@
 #include <cmocka.h>
 
 #include "server/invoker.h"
+#include "wire/signature.h"
 
 enum ending { PENDING, ANSWERED, FAILED, GONE };
 
@@ -27,13 +30,14 @@ struct world {
     struct net_server *endpoint;
     struct http_invoker *invoker;
     struct policy policy;
+    struct credentials credentials; /* of the tests of signed runs */
     uint16_t port;
     struct planned plan;
     bool h2c; /* from the next listen_again on */
 
     /* What the endpoint saw last. */
     char request_line[256];
-    char headers[16][2][128];
+    char headers[16][2][256];
     size_t header_count, requests;
     char peers[16][64]; /* the addresses that requests came from, each once */
     size_t peer_count;
@@ -108,8 +112,8 @@ static void keep_request(struct world *w, const struct net_request *request)
     assert_true(request->header_count <= 16);
     w->header_count = request->header_count;
     for (size_t i = 0; i < request->header_count; i++) {
-        snprintf(w->headers[i][0], 128, "%.*s", SLICE_FMT(request->headers[i].name));
-        snprintf(w->headers[i][1], 128, "%.*s", SLICE_FMT(request->headers[i].value));
+        snprintf(w->headers[i][0], 256, "%.*s", SLICE_FMT(request->headers[i].name));
+        snprintf(w->headers[i][1], 256, "%.*s", SLICE_FMT(request->headers[i].value));
     }
     assert_true(request->body.len <= sizeof w->body);
     memcpy(w->body, request->body.data, request->body.len);
@@ -575,6 +579,96 @@ static void test_cancel(void **state)
     assert_int_equal(w->ending, GONE);
 }
 
+/* --- signed runs ------------------------------------------------------------------------------ */
+
+/* Another invoker, whose organization "default" has a key. */
+static int set_up_signed(void **state)
+{
+    struct http_invoker_options options = {.clock = clock_system(), .changed = changed};
+    struct credential key;
+    struct world *w;
+
+    set_up(state);
+    w = *state;
+    http_invoker_destroy(w->invoker);
+    credentials_init(&w->credentials);
+    assert_int_equal(credentials_new_signing_key(&w->credentials, "default", &key, NULL), CODE_OK);
+    assert_true(credentials_add(&w->credentials, &key));
+    options.loop = w->loop;
+    options.arg = w;
+    options.credentials = &w->credentials;
+    assert_int_equal(http_invoker_create(&w->invoker, &options, NULL), CODE_OK);
+    return 0;
+}
+
+static int tear_down_signed(void **state)
+{
+    struct world *w = *state;
+
+    credentials_free(&w->credentials);
+    return tear_down(state);
+}
+
+static void test_signed(void **state)
+{
+    struct world *w = *state;
+    struct signature_field fields[16];
+    struct signature_public key;
+    struct signature_request request = {
+        .method = slice_str("POST"),
+        .path = slice_str("/a/dispatch.sdk.v1.FunctionService/Run"),
+        .query = slice_str("x=1"),
+        .fields = fields,
+    };
+    struct error err;
+
+    w->plan = (struct planned){.status = 200, .type = "application/proto"};
+    deliver(w, endpoint_url(w, "/a/?x=1"));
+    assert_int_equal(w->ending, ANSWERED);
+    for (; request.field_count < w->header_count; request.field_count++)
+        fields[request.field_count] =
+            (struct signature_field){slice_str(w->headers[request.field_count][0]),
+                                     slice_str(w->headers[request.field_count][1])};
+    request.authority = slice_str(header(w, "host"));
+    request.body = slice(w->body, w->body_len);
+    signature_public_of(&w->credentials.list[0].signer, &key);
+    if (signature_verify(&request, &key, clock_now(clock_system()), &err))
+        fail_msg("%s", err.message);
+}
+
+static void test_signed_is_cancelled(void **state)
+{
+    struct world *w = *state;
+    struct invoker *invoker = http_invoker_vtable(w->invoker);
+    struct run r;
+
+    w->plan = (struct planned){.status = 200, .type = "application/proto"};
+    run_init(&r, endpoint_url(w, ""));
+    start(w, &r);
+    assert_int_equal(w->ending, PENDING);
+    invoker->cancel(invoker, &r.run); /* before it can have come back from its thread */
+    assert_int_equal(w->ending, GONE);
+    deliver(w, endpoint_url(w, "/second"));
+    assert_int_equal(w->ending, ANSWERED);
+    assert_int_equal(w->requests, 1);
+}
+
+static void test_signed_is_given_back_by_a_stop(void **state)
+{
+    struct world *w = *state;
+    struct run r;
+
+    run_init(&r, endpoint_url(w, ""));
+    start(w, &r);
+    http_invoker_stop(w->invoker);
+    while (w->ending == PENDING)
+        net_loop_wait(w->loop);
+    assert_int_equal(w->ending, GONE);
+    assert_int_equal(w->requests, 0);
+}
+
+/* --- timeouts --------------------------------------------------------------------------------- */
+
 /* The end of the call comes before the timeout of the run. */
 static void test_expiration_bounds_the_run(void **state)
 {
@@ -720,6 +814,7 @@ static void test_bridge_cancels_what_it_holds(void **state)
 int main(void)
 {
 #define TEST(f)   cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define SIGNED(f) cmocka_unit_test_setup_teardown(f, set_up_signed, tear_down_signed)
 #define BRIDGE(f) cmocka_unit_test_setup_teardown(f, set_up_bridge, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_framing),
@@ -738,6 +833,9 @@ int main(void)
         TEST(test_multiplexes),
         TEST(test_cancel),
         TEST(test_expiration_bounds_the_run),
+        SIGNED(test_signed),
+        SIGNED(test_signed_is_cancelled),
+        SIGNED(test_signed_is_given_back_by_a_stop),
         BRIDGE(test_bridge_delivers),
         BRIDGE(test_bridge_of_another_session),
         BRIDGE(test_bridge_holds_until_somebody_listens),
