@@ -332,14 +332,34 @@ static void path_call(long count)
     dispatch_embedded_close(embedded);
 }
 
-/* Each await is a call of noop, a poll and a resume; a coroutine makes 100, as what an await takes
- * depends on how long its journal has become. */
-static void path_await(long count)
+/* Each await is a call of noop, a poll and a resume. `each`: how many a coroutine makes, as what an
+ * await takes depends on how long its journal has become. */
+static void awaits(long count, long each)
 {
     struct dispatch_embedded *embedded = embed();
 
-    for (; count > 0; count -= 100)
-        call_embedded("steps", dispatch_int(count < 100 ? count : 100));
+    for (; count > 0; count -= each)
+        call_embedded("steps", dispatch_int(count < each ? count : each));
+    dispatch_embedded_close(embedded);
+}
+
+static void path_await(long count)
+{
+    awaits(count, 100);
+}
+
+static void path_await_long(long count)
+{
+    awaits(count, 1000);
+}
+
+/* A task that is started, and joined with 999 others. */
+static void path_fan(long count)
+{
+    struct dispatch_embedded *embedded = embed();
+
+    for (; count > 0; count -= 1000)
+        call_embedded("fan", dispatch_int(count < 1000 ? count : 1000));
     dispatch_embedded_close(embedded);
 }
 
@@ -350,9 +370,11 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         void (*go)(long count);
-    } paths[] = {{"engine", path_engine}, {"sqlite", path_sqlite}, {"wire", path_wire},
-                 {"http2", path_http2},   {"run", path_run},       {"call", path_call},
-                 {"await", path_await}};
+    } paths[] = {{"engine", path_engine}, {"sqlite", path_sqlite},
+                 {"wire", path_wire},     {"http2", path_http2},
+                 {"run", path_run},       {"call", path_call},
+                 {"await", path_await},   {"await-long", path_await_long},
+                 {"fan", path_fan}};
     long count = argc == 3 ? strtol(argv[2], NULL, 10) : 0;
     bool gone = false;
 

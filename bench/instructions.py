@@ -26,6 +26,8 @@ PATHS = {
     "run": (200, "a run of a function by an endpoint, bytes in, bytes out"),
     "call": (200, "a call embedded, on the memory store, one at a time"),
     "await": (200, "an await of a coroutine that makes 100: its call, poll and resume"),
+    "await-long": (1000, "the same of a coroutine that makes 1,000"),
+    "fan": (1000, "a call of a coroutine that starts 1,000 and joins them"),
 }
 
 
