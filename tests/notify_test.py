@@ -65,7 +65,7 @@ def main(dispatch):
             heard("STOPPING=1")
             log = server.communicate(timeout=LIMIT)[1]
             assert server.returncode == 0, log
-            assert "keys read again" in log and "the keys before stay" in log, log
+            assert "keys read again" in log and "the options before stay" in log, log
             assert "not a key" not in log, log
         finally:
             server.kill()

@@ -102,20 +102,30 @@ const struct cli_command *cli_nearest(const char *name)
     return found;
 }
 
-static const struct cli_option *nearest_option(const struct cli_command *command, const char *name)
+static const struct cli_option *nearest_in(const struct cli_option *options, const char *name,
+                                           size_t *least)
 {
     const struct cli_option *found = NULL;
-    size_t least = SIZE_MAX;
 
-    for (const struct cli_option *o = command->options; o && o->name; o++) {
-        if (near(name, o->name, &least))
-            found = o;
-    }
-    for (const struct cli_option *o = cli_persistent_options; o->name; o++) {
-        if (near(name, o->name, &least))
+    for (const struct cli_option *o = options; o && o->name; o++) {
+        if (near(name, o->name, least))
             found = o;
     }
     return found;
+}
+
+const struct cli_option *cli_option_nearest(const struct cli_command *command, const char *name)
+{
+    return nearest_in(command->options, name, &(size_t){SIZE_MAX});
+}
+
+static const struct cli_option *nearest_option(const struct cli_command *command, const char *name)
+{
+    size_t least = SIZE_MAX;
+    const struct cli_option *own = nearest_in(command->options, name, &least);
+    const struct cli_option *persistent = nearest_in(cli_persistent_options, name, &least);
+
+    return persistent ? persistent : own;
 }
 
 static const struct cli_option *find_in(const struct cli_option *options, const char *name,
@@ -126,6 +136,11 @@ static const struct cli_option *find_in(const struct cli_option *options, const 
             return o;
     }
     return NULL;
+}
+
+const struct cli_option *cli_option_find(const struct cli_command *command, const char *name)
+{
+    return find_in(command->options, name, strlen(name));
 }
 
 /* --- saying ---------------------------------------------------------------------------------- */

@@ -61,6 +61,9 @@ extern const struct cli_command *const cli_commands[];
 const struct cli_command *cli_find(const char *name); /* NULL if there is none */
 /* The command that was probably meant; NULL if none is near. */
 const struct cli_command *cli_nearest(const char *name);
+/* Of the command itself; NULL if it has none, or none near. */
+const struct cli_option *cli_option_find(const struct cli_command *command, const char *name);
+const struct cli_option *cli_option_nearest(const struct cli_command *command, const char *name);
 void cli_print_help(FILE *to, const struct cli_command *command); /* NULL: of the whole program */
 
 /* What stands at one place of a command line. */

@@ -65,7 +65,7 @@ static int take_text(const struct toml_pair *pair, char *out, size_t max, struct
 {
     const char *name = pair->names[pair->depth - 1];
 
-    if (!pair->quoted)
+    if (!pair->quoted || pair->listed)
         return error_set(err, CODE_INVALID_ARGUMENT, "%s is a string, in quotes", name);
     if (*out)
         return error_set(err, CODE_INVALID_ARGUMENT, "%s is given twice", name);
@@ -150,21 +150,6 @@ int config_load(struct config *config, const char *path, struct error *err)
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
-static void render_text(struct buf *out, const char *text)
-{
-    if (!strchr(text, '\'')) {
-        buf_printf(out, "'%s'", text);
-        return;
-    }
-    buf_append_byte(out, '"');
-    for (; *text; text++) {
-        if (*text == '"' || *text == '\\')
-            buf_append_byte(out, '\\');
-        buf_append(out, text, 1);
-    }
-    buf_append_byte(out, '"');
-}
-
 static void render_name(struct buf *out, const char *name)
 {
     static const char bare[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
@@ -172,22 +157,22 @@ static void render_name(struct buf *out, const char *name)
     if (*name && strspn(name, bare) == strlen(name))
         buf_append_str(out, name);
     else
-        render_text(out, name);
+        toml_write_string(out, name);
 }
 
 void config_render(const struct config *config, struct buf *out)
 {
     buf_append_str(out, "# Warning = 'THIS FILE IS GENERATED. DO NOT EDIT!'\nactive = ");
-    render_text(out, config->active);
+    toml_write_string(out, config->active);
     buf_append_str(out, "\n\n[Organizations]\n");
     for (size_t i = 0; i < config->count; i++) {
         buf_append_str(out, "[Organizations.");
         render_name(out, config->orgs[i].slug);
         buf_append_str(out, "]\napi_key = ");
-        render_text(out, config->orgs[i].api_key);
+        toml_write_string(out, config->orgs[i].api_key);
         if (config->orgs[i].api_url[0]) {
             buf_append_str(out, "\napi_url = ");
-            render_text(out, config->orgs[i].api_url);
+            toml_write_string(out, config->orgs[i].api_url);
         }
         buf_append_str(out, "\n\n");
     }

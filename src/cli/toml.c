@@ -16,6 +16,7 @@ struct names {
 struct reader {
     const char *p, *end; /* of the line that is read */
     struct names table, key;
+    unsigned line;
     char value[TOML_VALUE_MAX];
     struct error *err;
 };
@@ -179,7 +180,41 @@ static int read_table(struct reader *r)
     return read_end(r);
 }
 
-static int read_pair(struct reader *r, struct toml_pair *pair)
+static int read_value(struct reader *r, struct toml_pair *pair)
+{
+    skip_blanks(r);
+    pair->quoted = at(r, '\'') || at(r, '"');
+    pair->value = r->value;
+    return pair->quoted ? read_string(r, r->value, sizeof r->value)
+                        : read_bare(r, BARE "+.:", r->value, sizeof r->value);
+}
+
+/* From the bracket on; what was taken before an error stays taken. */
+static int read_array(struct reader *r, struct toml_pair *pair, toml_taken *taken, void *arg)
+{
+    int code = CODE_OK;
+
+    pair->listed = true;
+    do {
+        r->p++;
+        skip_blanks(r);
+        if (at(r, ']')) /* there is no value, or no further one */
+            break;
+        code = read_value(r, pair);
+        if (code == CODE_OK)
+            code = taken(arg, pair, r->err);
+        if (code)
+            return code;
+        skip_blanks(r);
+    } while (at(r, ','));
+    if (!at(r, ']'))
+        return refuse(r, "an array ends with ']', on the same line");
+    r->p++;
+    return read_end(r);
+}
+
+/* Everything to the left of a value. */
+static int read_name(struct reader *r, struct toml_pair *pair)
 {
     int code = read_names(r, &r->key);
 
@@ -189,20 +224,13 @@ static int read_pair(struct reader *r, struct toml_pair *pair)
         return refuse(r, "there is no '=' behind a name");
     r->p++;
     skip_blanks(r);
-    pair->quoted = at(r, '\'') || at(r, '"');
-    code = pair->quoted ? read_string(r, r->value, sizeof r->value)
-                        : read_bare(r, BARE "+.:", r->value, sizeof r->value);
-    if (code == CODE_OK)
-        code = read_end(r);
-    if (code)
-        return code;
     if (r->table.depth + r->key.depth > TOML_DEPTH_MAX)
         return refuse(r, "tables are too deep");
     for (size_t i = 0; i < r->table.depth; i++)
         pair->names[pair->depth++] = r->table.text[i];
     for (size_t i = 0; i < r->key.depth; i++)
         pair->names[pair->depth++] = r->key.text[i];
-    pair->value = r->value;
+    pair->line = r->line;
     return CODE_OK;
 }
 
@@ -218,7 +246,13 @@ static int read_line(struct reader *r, toml_taken *taken, void *arg)
         return CODE_OK;
     if (*r->p == '[')
         return read_table(r);
-    code = read_pair(r, &pair);
+    code = read_name(r, &pair);
+    if (code == CODE_OK && at(r, '['))
+        return read_array(r, &pair, taken, arg);
+    if (code == CODE_OK)
+        code = read_value(r, &pair);
+    if (code == CODE_OK)
+        code = read_end(r);
     return code ? code : taken(arg, &pair, r->err);
 }
 
@@ -227,13 +261,12 @@ int toml_read(struct slice text, toml_taken *taken, void *arg, struct error *err
     const char *p = text.data, *end = text.len ? p + text.len : p, *next;
     struct error why;
     struct reader r = {.err = &why};
-    size_t line = 0;
 
     for (; p < end; p = next) {
         const char *newline = memchr(p, '\n', (size_t)(end - p));
         int code;
 
-        line++;
+        r.line++;
         r.p = p;
         r.end = newline ? newline : end;
         next = newline ? newline + 1 : end;
@@ -241,7 +274,22 @@ int toml_read(struct slice text, toml_taken *taken, void *arg, struct error *err
             r.end--;
         code = read_line(&r, taken, arg);
         if (code)
-            return error_set(err, code, "line %zu: %s", line, why.message);
+            return error_set(err, code, "line %u: %s", r.line, why.message);
     }
     return CODE_OK;
+}
+
+void toml_write_string(struct buf *out, const char *text)
+{
+    if (!strchr(text, '\'')) {
+        buf_printf(out, "'%s'", text);
+        return;
+    }
+    buf_append_byte(out, '"');
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\')
+            buf_append_byte(out, '\\');
+        buf_append(out, text, 1);
+    }
+    buf_append_byte(out, '"');
 }

@@ -292,6 +292,18 @@ int net_client_send(struct net_client *client, const struct net_outgoing *reques
 
 /* --- the client ------------------------------------------------------------------------------ */
 
+int net_client_reload_ca(struct net_client *client, const char *ca_file, struct error *err)
+{
+    SSL_CTX *context;
+    int rc = net_tls_client_context(&context, ca_file, err);
+
+    if (rc)
+        return rc;
+    SSL_CTX_free(client->tls); /* connections that use it keep it */
+    client->tls = context;
+    return 0;
+}
+
 int net_client_create(struct net_client **out, struct net_loop *loop,
                       const struct net_client_options *options, struct error *err)
 {

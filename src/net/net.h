@@ -217,6 +217,8 @@ struct net_call; /* a request under way */
 
 int net_client_create(struct net_client **client, struct net_loop *loop,
                       const struct net_client_options *options, struct error *err);
+/* Trusts the authorities of this file from now on, in new connections; on failure those before. */
+int net_client_reload_ca(struct net_client *client, const char *ca_file, struct error *err);
 /* Requests under way end with NET_CANCELED before it returns. */
 void net_client_destroy(struct net_client *client);
 

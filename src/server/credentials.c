@@ -121,6 +121,25 @@ int credentials_load(struct credentials *c, const struct orchestrator_note *note
 
 /* --- the set ---------------------------------------------------------------------------------- */
 
+int credential_put(struct orchestrator *o, const struct credential *key,
+                   orchestrator_cancelled *done, void *arg, struct error *err)
+{
+    struct orchestrator_note note = {.number = key->number};
+    struct buf row;
+    bool good;
+
+    buf_init(&row, 1024);
+    credential_encode(key, &row);
+    note.bytes = buf_slice(&row);
+    good = !row.failed;
+    if (good)
+        orchestrator_put_note(o, &note, done, arg);
+    if (row.data)
+        sodium_memzero(row.data, row.len);
+    buf_free(&row);
+    return good ? CODE_OK : error_memory(err);
+}
+
 bool credentials_add(struct credentials *c, const struct credential *key)
 {
     struct credential *grown = malloc((c->count + 1) * sizeof *grown);

@@ -61,6 +61,9 @@ int credentials_new_api_key(struct credentials *c, const char *org, const char *
                             struct error *err);
 int credentials_new_signing_key(struct credentials *c, const char *org, struct credential *key,
                                 struct error *err);
+/* Has it committed, as orchestrator_put_note does; CODE_RESOURCE_EXHAUSTED: nothing was begun. */
+int credential_put(struct orchestrator *o, const struct credential *key,
+                   orchestrator_cancelled *done, void *arg, struct error *err);
 /* It is durable. False: no memory; it counts after the next start. */
 bool credentials_add(struct credentials *c, const struct credential *key);
 void credentials_remove(struct credentials *c, uint64_t number);

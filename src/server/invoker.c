@@ -612,6 +612,11 @@ int http_invoker_create(struct http_invoker **out, const struct http_invoker_opt
     return CODE_OK;
 }
 
+int http_invoker_reload_ca(struct http_invoker *invoker, const char *ca_file, struct error *err)
+{
+    return net_client_reload_ca(invoker->client, ca_file, err);
+}
+
 void http_invoker_stop(struct http_invoker *invoker)
 {
     struct list held, *node;

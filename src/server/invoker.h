@@ -34,7 +34,7 @@ struct http_invoker_options {
     struct log *log;     /* or NULL */
     uint32_t timeout_ms; /* of one run; 0: INVOKER_TIMEOUT_MS */
     /* PEM authorities that vouch for https endpoints, instead of the system's; read by
-     * http_invoker_create only */
+     * http_invoker_create, and by http_invoker_reload_ca */
     const char *ca_file;
     /* Runs of an organization that has a signing key are signed; outlives the invoker; or NULL */
     const struct credentials *credentials;
@@ -50,6 +50,8 @@ struct http_invoker_options {
 
 int http_invoker_create(struct http_invoker **invoker, const struct http_invoker_options *options,
                         struct error *err);
+/* For connections that begin from now on; on failure those before stay. */
+int http_invoker_reload_ca(struct http_invoker *invoker, const char *ca_file, struct error *err);
 /* Nobody is to begin runs any more: clients of sessions are refused, and runs that no application
  * has, as none was there, are given up. */
 void http_invoker_stop(struct http_invoker *invoker);

@@ -23,6 +23,7 @@
 
 #include "base/rand.h"
 #include "server/api.h"
+#include "server/first_key.h"
 #include "server/invoker.h"
 
 /* How long the last answers may take to leave, and how often to see whether they have. */
@@ -53,6 +54,7 @@ struct server {
     unsigned lingered_ms;
     bool stepping, again; /* inside step; another one was asked for meanwhile */
     bool was_ready, ever_ready;
+    bool making_key, made_key;
 
     int wake_fd; /* an eventfd: store threads cannot fail to write to it */
     atomic_bool awake;
@@ -103,8 +105,34 @@ static void woken(void *arg)
     changed(s);
 }
 
+static void tell_ready(struct server *s)
+{
+    if (!s->ever_ready && s->options.ready)
+        s->options.ready(s->options.arg, s);
+    s->ever_ready = true;
+}
+
+static void first_key_made(void *arg, const struct error *error)
+{
+    struct server *s = arg;
+
+    s->making_key = false;
+    s->made_key = !error;
+    if (!error)
+        log_line(s->options.log, LOG_INFO, "first API key made",
+                 LOG_STR("file", s->options.first_key_file));
+    else
+        log_line(s->options.log, LOG_ERROR,
+                 "the first API key could not be made: `dispatch keys create` makes one",
+                 LOG_STR("error", error->message));
+    /* Else the next load tries again. */
+    if (s->orchestrator && orchestrator_ready(s->orchestrator))
+        tell_ready(s);
+}
+
 static void report_ready(struct server *s)
 {
+    const char *file = s->options.first_key_file;
     struct orchestrator_stats stats;
 
     orchestrator_stats(s->orchestrator, &stats);
@@ -112,9 +140,15 @@ static void report_ready(struct server *s)
              LOG_STR("store", s->options.store), LOG_NUM("recovered", stats.recovered),
              LOG_NUM("incarnation", stats.incarnation));
     api_release(&s->api);
-    if (!s->ever_ready && s->options.ready)
-        s->options.ready(s->options.arg, s);
-    s->ever_ready = true;
+    if (s->ever_ready || s->making_key)
+        return;
+    if (file && s->options.keys && !s->options.keys->count && first_key_wanted(&s->credentials)) {
+        s->making_key = true;
+        first_key_make(&s->credentials, s->orchestrator, file, first_key_made, s);
+        changed(s);
+    } else {
+        tell_ready(s);
+    }
 }
 
 static void note_readiness(struct server *s)
@@ -274,21 +308,39 @@ void server_destroy(struct server *s)
 
 /* --- TLS ------------------------------------------------------------------------------------- */
 
-int server_reload_tls(struct server *s, struct error *err)
+static void reload_certificate(struct server *s)
 {
     const char *cert = s->options.tls_cert_file, *key = s->options.tls_key_file;
+    struct error err;
     int code = CODE_OK;
 
-    if (!cert)
-        return error_set(err, CODE_FAILED_PRECONDITION, "the server was started without TLS");
     for (size_t i = 0; code == CODE_OK && i < s->listener_count; i++)
-        code = net_server_reload_tls(s->listeners[i], cert, key, err);
+        code = net_server_reload_tls(s->listeners[i], cert, key, &err);
     if (code == CODE_OK)
         log_line(s->options.log, LOG_INFO, "certificate read again", LOG_STR("file", cert));
     else
         log_line(s->options.log, LOG_ERROR, "the certificate before stays",
-                 LOG_STR("error", err->message));
-    return code;
+                 LOG_STR("error", err.message));
+}
+
+static void reload_authorities(struct server *s)
+{
+    struct error err;
+
+    if (http_invoker_reload_ca(s->invoker, s->options.ca_file, &err) == CODE_OK)
+        log_line(s->options.log, LOG_INFO, "authorities read again",
+                 LOG_STR("file", s->options.ca_file));
+    else
+        log_line(s->options.log, LOG_ERROR, "the authorities before stay",
+                 LOG_STR("error", err.message));
+}
+
+void server_reload_tls(struct server *s)
+{
+    if (s->options.tls_cert_file)
+        reload_certificate(s);
+    if (s->options.ca_file)
+        reload_authorities(s);
 }
 
 /* --- starting -------------------------------------------------------------------------------- */
@@ -527,6 +579,11 @@ const char *server_address(const struct server *s, size_t i)
 bool server_reached(const struct server *s, size_t i)
 {
     return http_invoker_reached(s->invoker, i);
+}
+
+bool server_made_key(const struct server *s)
+{
+    return s->made_key;
 }
 
 void server_stats(const struct server *s, struct orchestrator_stats *stats)

@@ -26,7 +26,7 @@ struct server_options {
                                   any; no host: every address of the machine */
     size_t listen_count;
     /* PEM files, the certificate's chain behind it; both: TLS at every address. Read again by
-     * server_reload_tls: they outlive the server. */
+     * server_reload_tls: they outlive the server, as does the next one. */
     const char *tls_cert_file, *tls_key_file;
     const char *ca_file;    /* see server/invoker.h */
     const char *store;      /* for store_open; outlives the server */
@@ -37,6 +37,9 @@ struct server_options {
     struct invoker *invoker;
     const struct keys *keys; /* outlives the server; NULL: requests need none, and every address to
                                 listen on has to be of the loopback */
+    /* Without keys in `keys` and in the store, an API key is made and written to this file
+     * (first_key.h) before the server is ready. Outlives the server; NULL: none is made. */
+    const char *first_key_file;
     /* Where calls may go. Outlives the server; NULL: wherever they say, which for a server that
      * other machines reach leaves link-local addresses out (policy.h), as it does in any case. */
     const struct policy *policy;
@@ -81,11 +84,13 @@ bool server_control_path(const char *store, char path[PATH_MAX]);
 const char *server_address(const struct server *server, size_t i);
 /* True if somebody has listened at the address of the i-th bridge at some time. */
 bool server_reached(const struct server *server, size_t i);
+/* A first key was made. */
+bool server_made_key(const struct server *server);
 void server_stats(const struct server *server, struct orchestrator_stats *stats);
 
-/* Reads the certificate and its key again, for new connections. On failure those before stay. Only
- * for a server with TLS. Logs what it did. */
-int server_reload_tls(struct server *server, struct error *err);
+/* Reads the certificate and its key again, if it has them, and the file of authorities, if it has
+ * one, for new connections. What cannot be used stays as it was. Logs what it did. */
+void server_reload_tls(struct server *server);
 
 /*
  * Begins to stop: new calls are refused, no new run starts, runs in flight have `grace_ms` to

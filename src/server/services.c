@@ -46,23 +46,10 @@ static void refuse(struct change *change, const struct error *err)
 
 static void put(struct change *change, orchestrator_cancelled *done)
 {
-    struct orchestrator_note note = {.number = change->key.number};
-    struct orchestrator *o = change->rpc->api->orchestrator;
     struct error err;
-    struct buf row;
 
-    buf_init(&row, 1024);
-    credential_encode(&change->key, &row);
-    note.bytes = buf_slice(&row);
-    if (row.failed) {
-        error_memory(&err);
+    if (credential_put(change->rpc->api->orchestrator, &change->key, done, change, &err))
         refuse(change, &err);
-    } else {
-        orchestrator_put_note(o, &note, done, change);
-    }
-    if (row.data)
-        sodium_memzero(row.data, row.len);
-    buf_free(&row);
 }
 
 /* The change is durable; false: it failed, and was answered. */
