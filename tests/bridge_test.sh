@@ -100,6 +100,9 @@ until [ -s "$dir/c.seen" ]; do
     has "$(wait_for "$(dispatch echo | only_id)")" STATUS_OK
 done
 
+grep -q ' calling function function=echo$' "$dir/client.c" || fail 'no run is logged'
+grep -q ' function call succeeded function=echo$' "$dir/client.c" || fail 'no success is logged'
+
 # The second is killed, with nothing but the run that hangs: the third does the rest.
 kill -KILL "$b"
 wait "$b" 2>/dev/null || :
@@ -115,7 +118,14 @@ has "$(wait_for "$(dispatch echo | only_id)")" STATUS_OK
 
 # A wrong key is told by its origin.
 client wrong --api-key bad
-until grep -q 'Authentication error.*check the -k,--api-key command-line option' \
+until grep -q 'Authentication error (check the -k,--api-key command-line option)$' \
     "$dir/client.wrong"; do
+    kill -0 "$client_pid" || fail "the client ended"
+done
+
+# Nobody is where the orchestrator should be.
+api=http://127.0.0.1:1 client away --api-key good
+until grep -q 'WARN failed to contact Dispatch API (http://127.0.0.1:1): .*refused' \
+    "$dir/client.away"; do
     kill -0 "$client_pid" || fail "the client ended"
 done

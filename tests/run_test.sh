@@ -87,11 +87,54 @@ chmod +x "$dir/app"
 run 0 -- "$dir/app"
 says 'Starting Dispatch session: [0-9a-zA-Z]*$'
 says 'app      | .*STATE_DONE.*STATUS_OK'
+time='[0-9-]\{10\} [0-9:]\{8\}\.[0-9]\{3\}'
+says "^dispatch | $time starting session session_id=[0-9a-zA-Z]*\$"
+says "^dispatch | $time calling function function=echo\$"
+says "^dispatch | $time function call succeeded function=echo\$"
 says_not 'To resume'
+says_not 'listening'
 run 0 --session verbose.1 --verbose -- "$dir/app"
 says 'dispatch | .* call dispatched call='
+says "^dispatch | $time calling function function=echo input=empty()\$"
+says "^dispatch | $time function call succeeded function=echo output=empty()\$"
 says_not 'Starting Dispatch session:'
 [ -f "$dir/state/dispatch/sessions/verbose.1.db" ] || fail 'the store of the session is not there'
+
+# --- what is logged of other ends; prefixes are as wide as the longest name
+
+cat >"$dir/calls-many-functions" <<'EOF'
+#!/bin/sh
+set -eu
+. "$DIR/lib.sh"
+start_endpoint
+for f in parent refuse fail tail; do call_and_wait "$f"; done
+dispatch busy
+read -r line <"$DIR/go"
+EOF
+chmod +x "$dir/calls-many-functions"
+mkfifo "$dir/go"
+"$dispatch" run --endpoint "$address" --session many -- "$dir/calls-many-functions" \
+    >"$dir/out" 2>"$dir/err" </dev/null &
+run_pid=$!
+tries=0
+until grep -q 'http_status' "$dir/err"; do
+    tries=$((tries + 1))
+    [ "$tries" -lt 1200 ] || fail 'the call to busy was not logged'
+    sleep 0.05
+done
+echo go >"$dir/go"
+wait "$run_pid" || fail "calls-many-functions: status $?"
+run_pid=''
+p='^dispatch             | '
+says "${p}$time function yielded function=parent\$"
+says "${p}$time resuming function function=parent\$"
+failed="$time WARN function call failed function="
+status='status="Permanent error" error_type='
+says "${p}${failed}refuse ${status}Refusal error_message=\"not today\"\$"
+says "${p}${failed}fail ${status}\"\" error_message=\"\"\$"
+says "${p}$time function tail-called function=tail tail_call=echo\$"
+says "${p}${failed}busy http_status=503 error="
+says '^calls-many-functions | .*STATE_DONE'
 
 # --- what it is given
 
@@ -213,8 +256,29 @@ EOF
 chmod +x "$dir/first" "$dir/second"
 run 1 --session again -- "$dir/first"
 says 'To resume this Dispatch session:'
-run 0 --session again -- "$dir/second"
+run 0 --session again --verbose -- "$dir/second"
 says 'opened live_calls=1'
+
+# An application that listens elsewhere: its calls wait, and the log says for what.
+cat >"$dir/elsewhere" <<'EOF'
+#!/bin/sh
+. "$DIR/lib.sh"
+dispatch echo
+read -r line <"$DIR/go"
+EOF
+chmod +x "$dir/elsewhere"
+"$dispatch" run --endpoint "$address" --session elsewhere -- "$dir/elsewhere" \
+    >"$dir/out" 2>"$dir/err" </dev/null &
+run_pid=$!
+tries=0
+refused="connection refused (check that -e,--endpoint is correct)"
+until grep -q "WARN can't connect to $address: $refused\$" "$dir/err"; do
+    tries=$((tries + 1))
+    [ "$tries" -lt 1200 ] || fail 'nobody said that the application cannot be reached'
+    sleep 0.05
+done
+echo go >"$dir/go"
+ended 1
 
 # --- an application that goes and comes back: its runs wait
 

@@ -12,10 +12,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#define GRAY  "\033[90m"
+#define PLAIN "\033[0m"
+
 enum { LINE_MAX_BYTES = 8192, LINE_TAIL = 24, VALUE_MAX = 1000 };
 
 struct line {
     enum log_format format;
+    bool colours;
     bool full; /* something did not fit */
     size_t len;
     size_t start; /* behind the prefix */
@@ -137,8 +141,9 @@ static void put_key(struct line *l, const char *key)
 {
     if (l->format != LOG_JSON) {
         put_str(l, l->len > l->start ? " " : "");
+        put_str(l, l->colours ? GRAY : "");
         put_str(l, key);
-        put(l, "=", 1);
+        put_str(l, l->colours ? "=" PLAIN : "=");
     } else {
         put_str(l, l->len > l->start ? "," : "{");
         put_quoted(l, slice_str(key), false);
@@ -183,7 +188,9 @@ static void put_plain_head(struct line *l, enum log_level level, const char *mes
     snprintf(stamp, sizeof stamp, "%04d-%02d-%02d %02d:%02d:%02d.%03d", tm.tm_year + 1900,
              tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
              (int)(now.tv_nsec / 1000000));
+    put_str(l, l->colours ? GRAY : "");
     put_str(l, stamp);
+    put_str(l, l->colours ? PLAIN : "");
     put_str(l, shown);
     put_str(l, " ");
     put_str(l, message);
@@ -232,6 +239,7 @@ void log_write(struct log *log, enum log_level level, const char *message,
     if (!log || level < log->level)
         return;
     l.format = log->format;
+    l.colours = log->colours && log->format == LOG_PLAIN;
     l.full = false;
     l.len = 0;
     if (log->prefix)
@@ -244,6 +252,10 @@ void log_write(struct log *log, enum log_level level, const char *message,
     for (size_t i = 0; i < count; i++)
         put_field(&l, &fields[i]);
     finish(&l);
+    if (log->sink) {
+        log->sink(log->sink_arg, level, l.text, l.len - 1);
+        done = l.len;
+    }
     while (done < l.len) {
         ssize_t n = write(log->fd, l.text + done, l.len - done);
 

@@ -21,6 +21,10 @@ struct log {
     enum log_level level;
     enum log_format format;
     const char *prefix; /* of each line, as it is, at most LOG_PREFIX_MAX bytes; or NULL */
+    bool colours;       /* LOG_PLAIN: times and keys are gray, as a terminal is told it */
+    /* Gets the lines, without their ends, instead of fd; from any thread that logs. Or NULL. */
+    void (*sink)(void *arg, enum log_level level, const char *line, size_t len);
+    void *sink_arg;
 };
 
 #define LOG_PREFIX_MAX 256

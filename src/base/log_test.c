@@ -54,6 +54,16 @@ static const char *written(void)
     return text;
 }
 
+static const char *written_raw(void)
+{
+    static char raw[1024];
+    ssize_t len = read(ends[0], raw, sizeof raw - 1);
+
+    assert_true(len > 0);
+    raw[len] = '\0';
+    return raw;
+}
+
 static void test_logfmt(void **state)
 {
     struct log log = logger(LOG_LOGFMT);
@@ -190,12 +200,48 @@ static void test_long_line_stays_whole(void **state)
     assert_string_equal(line + len - 20, "\",\"truncated\":true}\n");
 }
 
+static void test_colours(void **state)
+{
+    struct log log = logger(LOG_PLAIN);
+    const char *line;
+
+    (void)state;
+    log.colours = true;
+    log_line(&log, LOG_WARN, "failed", LOG_STR("function", "f"), LOG_NUM("n", 1));
+    line = written_raw();
+    assert_memory_equal(line, "\033[90m2", 6);
+    line = strchr(line, 'm') + 1 + strlen("2006-01-02 15:04:05.000");
+    assert_string_equal(line, "\033[0m WARN failed \033[90mfunction=\033[0mf \033[90mn=\033[0m1\n");
+}
+
+static char sunk[128];
+
+static void sink(void *arg, enum log_level level, const char *line, size_t len)
+{
+    assert_int_equal(level, LOG_ERROR);
+    snprintf(arg, sizeof sunk, "%.*s", (int)len, line);
+}
+
+static void test_sink(void **state)
+{
+    struct log log = logger(LOG_LOGFMT);
+
+    (void)state;
+    log.sink = sink;
+    log.sink_arg = sunk;
+    log_line(&log, LOG_ERROR, "words");
+    assert_non_null(strstr(sunk, "level=error msg=\"words\""));
+    assert_null(strchr(sunk, '\n'));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_logfmt, setup, teardown),
         cmocka_unit_test_setup_teardown(test_json, setup, teardown),
         cmocka_unit_test_setup_teardown(test_plain, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_colours, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_sink, setup, teardown),
         cmocka_unit_test_setup_teardown(test_hostile_values, setup, teardown),
         cmocka_unit_test_setup_teardown(test_levels_and_silence, setup, teardown),
         cmocka_unit_test_setup_teardown(test_long_value_is_cut, setup, teardown),

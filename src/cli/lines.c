@@ -91,7 +91,7 @@ void lines_end(struct lines *l)
         put_line(l, l->len);
 }
 
-void lines_prefix(char prefix[LINES_PREFIX_MAX], const char *name, size_t width, const char *colour,
+void lines_prefix(char prefix[LINES_PREFIX_MAX], const char *name, int width, const char *colour,
                   bool colours)
 {
     char shown[NAME_MAX_CHARS + 1];
@@ -101,10 +101,9 @@ void lines_prefix(char prefix[LINES_PREFIX_MAX], const char *name, size_t width,
         shown[i] = (uint8_t)name[i] < ' ' || name[i] == 0x7f ? '?' : name[i];
     shown[len] = '\0';
     if (colours)
-        snprintf(prefix, LINES_PREFIX_MAX, "\033[%sm%-*s\033[90m | \033[0m", colour, (int)width,
-                 shown);
+        snprintf(prefix, LINES_PREFIX_MAX, "\033[%sm%-*s\033[90m | \033[0m", colour, width, shown);
     else
-        snprintf(prefix, LINES_PREFIX_MAX, "%-*s | ", (int)width, shown);
+        snprintf(prefix, LINES_PREFIX_MAX, "%-*s | ", width, shown);
 }
 
 bool lines_colours(int fd)

@@ -27,7 +27,7 @@ void lines_end(struct lines *lines);
 
 /* "name     | ", the name padded to `width` and cut at 64 characters, what a terminal would obey
  * replaced; in the ANSI colour, and the separator gray, if `colours`. */
-void lines_prefix(char prefix[LINES_PREFIX_MAX], const char *name, size_t width, const char *colour,
+void lines_prefix(char prefix[LINES_PREFIX_MAX], const char *name, int width, const char *colour,
                   bool colours);
 /* Colours are wanted on this descriptor: a terminal, and NO_COLOR is not set. */
 bool lines_colours(int fd);

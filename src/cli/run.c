@@ -25,6 +25,7 @@
 #include "cli/lines.h"
 #include "cli/notice.h"
 #include "cli/origin.h"
+#include "cli/runlog.h"
 #include "cli/session.h"
 #include "server/fetcher.h"
 #include "server/probe.h"
@@ -33,6 +34,7 @@
 #define DEFAULT_ENDPOINT "127.0.0.1:8000"
 #define DIAL_MS          1000
 #define NAME_WIDTH_MIN   8
+#define NAME_WIDTH_MAX   64
 #define READ_BYTES       65536
 /* How much is read of what a command has left behind in a pipe. */
 #define LAST_READS  64
@@ -58,7 +60,11 @@ struct stream {
 
 struct running {
     const struct settings *settings;
-    struct log log;
+    struct log log;        /* of what happens to calls, */
+    struct log server_log; /* and to those who serve them */
+    struct runlog runlog;
+    struct orchestrator_observer observer;
+    int name_width;            /* of the prefixes of lines */
     struct rlimit descriptors; /* as they were */
     mode_t umask;
     char key[23]; /* to our own server */
@@ -263,14 +269,18 @@ static void stream_drain(struct stream *stream)
     stream_close(stream);
 }
 
+/* Of the command, as its lines begin. */
+static const char *name_of(const struct settings *s, char path[PATH_MAX])
+{
+    snprintf(path, PATH_MAX, "%s", s->argv[0]);
+    return basename(path);
+}
+
 static bool stream_open(struct running *r, struct stream *stream, int fd)
 {
     char path[PATH_MAX], prefix[LINES_PREFIX_MAX];
-    const char *name;
 
-    snprintf(path, sizeof path, "%s", r->settings->argv[0]);
-    name = basename(path);
-    lines_prefix(prefix, name, NAME_WIDTH_MIN, "35", lines_colours(STDERR_FILENO));
+    lines_prefix(prefix, name_of(r->settings, path), r->name_width, "35", r->log.colours);
     lines_init(&stream->lines, STDERR_FILENO, prefix);
     stream->fd = fd;
     stream->watch = net_watch_create(r->loop, fd, on_output, stream);
@@ -409,13 +419,17 @@ static int open_server(struct running *r, struct error *err)
         .keys = &r->keys,
         .bridges = &bridge,
         .bridge_count = 1,
-        .log = &r->log,
+        .log = &r->server_log,
         .ready = ready,
         .stopped = stopped,
         .arg = r,
     };
+    int code;
 
-    return server_create(&r->server, &server_options, err);
+    code = server_create(&r->server, &server_options, err);
+    if (code == CODE_OK)
+        orchestrator_observe(server_orchestrator(r->server), &r->observer);
+    return code;
 }
 
 static int open_fetcher(struct running *r, struct error *err)
@@ -423,7 +437,8 @@ static int open_fetcher(struct running *r, struct error *err)
     const struct settings *s = r->settings;
     const struct fetcher_options fetcher_options = {
         .loop = r->loop,
-        .log = &r->log,
+        .log = &r->server_log,
+        .observer = &r->observer,
         .url = s->bridge,
         .host_header = getenv("DISPATCH_BRIDGE_HOST_HEADER"),
         .session = s->session,
@@ -564,8 +579,9 @@ static int run_command(struct running *r)
     struct error err;
     int code;
 
-    log_line(&r->log, LOG_INFO, "starting session", LOG_STR("session_id", s->session),
-             LOG_STR(s->bridge ? "bridge" : "store", s->bridge ? s->bridge : store_of(s)));
+    log_line(&r->log, LOG_INFO, "starting session", LOG_STR("session_id", s->session));
+    log_line(&r->server_log, LOG_INFO, "calls are kept",
+             LOG_STR("at", s->bridge ? s->bridge : store_of(s)));
     code = net_loop_create(&r->loop, &err);
     if (code == CODE_OK) {
         code = serve(r, &err);
@@ -578,6 +594,41 @@ static int run_command(struct running *r)
     return conclude(r);
 }
 
+static void on_started(void *arg, const struct orchestrator_attempt *attempt)
+{
+    struct running *r = arg;
+
+    runlog_started(&r->runlog, attempt);
+}
+
+static void on_ended(void *arg, const struct orchestrator_outcome *outcome)
+{
+    struct running *r = arg;
+
+    runlog_ended(&r->runlog, outcome);
+}
+
+static void open_log(struct running *r, char prefix[LINES_PREFIX_MAX])
+{
+    bool verbose = r->settings->verbose;
+    char path[PATH_MAX];
+    size_t len = strlen(name_of(r->settings, path));
+
+    r->name_width =
+        len > NAME_WIDTH_MIN ? (int)(len < NAME_WIDTH_MAX ? len : NAME_WIDTH_MAX) : NAME_WIDTH_MIN;
+    r->log = (struct log){.fd = STDERR_FILENO,
+                          .level = LOG_INFO,
+                          .format = LOG_PLAIN,
+                          .prefix = prefix,
+                          .colours = lines_colours(STDERR_FILENO)};
+    lines_prefix(prefix, "dispatch", r->name_width, "32", r->log.colours);
+    r->server_log = r->log;
+    r->server_log.level = verbose ? LOG_DEBUG : LOG_WARN;
+    runlog_init(&r->runlog, &r->log, verbose);
+    r->observer =
+        (struct orchestrator_observer){.started = on_started, .ended = on_ended, .arg = r};
+}
+
 static int run_session(const struct settings *s)
 {
     struct running r = {.settings = s, .streams = {{.fd = -1}, {.fd = -1}}};
@@ -586,11 +637,7 @@ static int run_session(const struct settings *s)
 
     if (status)
         return status;
-    lines_prefix(prefix, "dispatch", NAME_WIDTH_MIN, "32", lines_colours(STDERR_FILENO));
-    r.log = (struct log){.fd = STDERR_FILENO,
-                         .level = s->verbose ? LOG_DEBUG : LOG_INFO,
-                         .format = LOG_PLAIN,
-                         .prefix = prefix};
+    open_log(&r, prefix);
     take_limits(&r);
     session_make(r.key);
     keys_init(&r.keys);
@@ -601,6 +648,7 @@ static int run_session(const struct settings *s)
         status = cli_fail("%s", r.failure.message);
     }
     keys_free(&r.keys);
+    runlog_free(&r.runlog);
     return status;
 }
 

@@ -9,8 +9,9 @@
 #include <inttypes.h>
 
 /* The text is at most that of a value that the API takes. */
-#define TEXT_MAX  ((size_t)32 << 20)
-#define DEPTH_MAX 4
+#define TEXT_MAX    ((size_t)32 << 20)
+#define DEPTH_MAX   4
+#define BYTES_SHOWN 4
 
 static struct slice trim(struct slice s)
 {
@@ -93,26 +94,30 @@ int value_parse(struct slice text, struct arena *arena, wire_any **any, struct e
 
 /* --- showing ---------------------------------------------------------------------------------- */
 
-static void show(const wire_any *any, bool people, int depth, struct arena *arena, struct buf *out);
+enum style { FOR_PROGRAMS, FOR_PEOPLE, DESCRIBED };
 
-static void show_arguments(const wire_arguments *arguments, int depth, struct arena *arena,
-                           struct buf *out)
+static void show(const wire_any *any, enum style style, int depth, struct arena *arena,
+                 struct buf *out);
+
+static void show_arguments(const wire_arguments *arguments, enum style style, int depth,
+                           struct arena *arena, struct buf *out)
 {
     const char *between = "";
 
     buf_append_str(out, "(");
     for (size_t i = 0; i < arguments->n_positional; i++, between = ", ") {
         buf_append_str(out, between);
-        show(arguments->positional[i], true, depth + 1, arena, out);
+        show(arguments->positional[i], style, depth + 1, arena, out);
     }
     for (size_t i = 0; i < arguments->n_keyword; i++, between = ", ") {
         buf_printf(out, "%s%s=", between, arguments->keyword[i]->key);
-        show(arguments->keyword[i]->value, true, depth + 1, arena, out);
+        show(arguments->keyword[i]->value, style, depth + 1, arena, out);
     }
     buf_append_str(out, ")");
 }
 
-static void show_other(const wire_any *any, int depth, struct arena *arena, struct buf *out)
+static void show_other(const wire_any *any, enum style style, int depth, struct arena *arena,
+                       struct buf *out)
 {
     const ProtobufCMessageDescriptor *type = &dispatch__sdk__c__v1__arguments__descriptor;
     struct slice name = wire_type_name(slice_str(any->type_url));
@@ -121,7 +126,9 @@ static void show_other(const wire_any *any, int depth, struct arena *arena, stru
 
     if (depth < DEPTH_MAX && slice_eq_str(name, type->name) &&
         !wire_unpack(type, bytes, arena, &arguments, NULL))
-        show_arguments(arguments, depth, arena, out);
+        show_arguments(arguments, style, depth, arena, out);
+    else if (style == DESCRIBED)
+        buf_printf(out, "%s(?)", any->type_url);
     else
         buf_printf(out, "<%.*s, %zu byte%s>", SLICE_FMT(name), bytes.len,
                    bytes.len == 1 ? "" : "s");
@@ -146,15 +153,41 @@ static void show_plain(const wire_any *any, struct buf *out)
     buf_free(&json);
 }
 
-static void show(const wire_any *any, bool people, int depth, struct arena *arena, struct buf *out)
+/* What nobody has a JSON for. */
+static void describe_bytes(struct slice bytes, struct buf *out)
+{
+    const uint8_t *data = bytes.data;
+    size_t shown = bytes.len < BYTES_SHOWN ? bytes.len : BYTES_SHOWN;
+
+    buf_append_str(out, "bytes(");
+    for (size_t i = 0; i < shown; i++) {
+        if (data[i] > ' ' && data[i] < 0x7f)
+            buf_append_byte(out, data[i]);
+        else
+            buf_printf(out, "\\x%02x", data[i]);
+    }
+    buf_append_str(out, shown < bytes.len ? "...)" : ")");
+}
+
+static bool is_empty(const wire_any *any)
+{
+    return slice_eq_str(wire_type_name(slice_str(any->type_url)), "google.protobuf.Empty");
+}
+
+static void show(const wire_any *any, enum style style, int depth, struct arena *arena,
+                 struct buf *out)
 {
     struct value value = {.kind = VALUE_OTHER};
 
     if (any && wire_value_from_any(any, arena, &value, NULL))
         value = (struct value){.kind = VALUE_OTHER};
-    if (!any || value.kind == VALUE_NONE)
+    if (style == DESCRIBED && (!any || is_empty(any)))
+        buf_append_str(out, any ? "empty()" : "nil");
+    else if (!any || value.kind == VALUE_NONE)
         buf_append_str(out, "null");
-    else if (value.kind == VALUE_BYTES && people)
+    else if (value.kind == VALUE_BYTES && style == DESCRIBED)
+        describe_bytes(value.bytes, out);
+    else if (value.kind == VALUE_BYTES && style == FOR_PEOPLE)
         buf_printf(out, "<%zu byte%s>", value.bytes.len, value.bytes.len == 1 ? "" : "s");
     else if (value.kind == VALUE_INT) /* whose canonical JSON is a string */
         buf_printf(out, "%" PRId64, value.integer);
@@ -162,13 +195,18 @@ static void show(const wire_any *any, bool people, int depth, struct arena *aren
         buf_printf(out, "%" PRIu64, value.unsigned_integer);
     else if (value.kind != VALUE_OTHER)
         show_plain(any, out);
-    else if (people)
-        show_other(any, depth, arena, out);
+    else if (style != FOR_PROGRAMS)
+        show_other(any, style, depth, arena, out);
     else
         wire_to_json(any, out);
 }
 
 void value_show(const wire_any *any, bool people, struct arena *arena, struct buf *out)
 {
-    show(any, people, 0, arena, out);
+    show(any, people ? FOR_PEOPLE : FOR_PROGRAMS, 0, arena, out);
+}
+
+void value_describe(const wire_any *any, struct arena *arena, struct buf *out)
+{
+    show(any, DESCRIBED, 0, arena, out);
 }

@@ -18,4 +18,8 @@ int value_parse(struct slice json, struct arena *arena, wire_any **any, struct e
  * <12 bytes>, <acme.Order, 80 bytes>; else as the canonical JSON of the Any. */
 void value_show(const wire_any *any, bool people, struct arena *arena, struct buf *out);
 
+/* Appends the value in one line for whoever watches calls: JSON where it has some, nil for none at
+ * all, empty(), bytes(abcd...), (1, key=2) for arguments, TYPE(?) for what cannot be read. */
+void value_describe(const wire_any *any, struct arena *arena, struct buf *out);
+
 #endif

@@ -3,6 +3,7 @@
 #include "server/bridge.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "server/probe.h"
@@ -12,9 +13,35 @@ struct bridge {
     struct probe *probe;
     struct net_timer *timer; /* the next dial; set while closed */
     struct list held;
-    bool open, ever_open;
+    uint32_t closed_ms; /* for about how long nobody has listened */
+    bool open, ever_open, told;
     char text[];
 };
+
+static void log_refused(const struct bridge *b)
+{
+    bool ipv6 = strchr(b->options.host, ':');
+    char message[400];
+
+    snprintf(message, sizeof message,
+             "can't connect to %s%.200s%s:%u: connection refused (check that -e,--endpoint is "
+             "correct)",
+             ipv6 ? "[" : "", b->options.host, ipv6 ? "]" : "", b->options.port);
+    log_line(b->options.log, LOG_WARN, message);
+}
+
+static void stay_closed(struct bridge *b)
+{
+    bool held = !list_empty(&b->held);
+
+    net_timer_set(b->timer, BRIDGE_DIAL_MS);
+    b->closed_ms += b->closed_ms < BRIDGE_ASKED_MS ? BRIDGE_DIAL_MS : 0;
+    if (b->told || !(held ? b->closed_ms >= BRIDGE_HELD_MS
+                          : b->options.asks && b->closed_ms >= BRIDGE_ASKED_MS))
+        return;
+    b->told = true;
+    log_refused(b);
+}
 
 static void dial(void *arg)
 {
@@ -23,10 +50,11 @@ static void dial(void *arg)
 
     assert(!b->open);
     if (probe_step(b->probe) != PROBE_OPEN) {
-        net_timer_set(b->timer, BRIDGE_DIAL_MS);
+        stay_closed(b);
         return;
     }
     b->open = b->ever_open = true;
+    b->told = false;
     list_init(&held);
     bridge_release(b, &held);
     b->options.opened(b->options.arg, &held);
@@ -111,5 +139,6 @@ void bridge_refused(struct bridge *b)
     if (!b->open)
         return;
     b->open = false;
+    b->closed_ms = 0;
     net_timer_set(b->timer, BRIDGE_DIAL_MS);
 }

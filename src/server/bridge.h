@@ -9,12 +9,18 @@
 #define SERVER_BRIDGE_H
 
 #include "base/list.h"
+#include "base/log.h"
 #include "net/net.h"
 
 #define BRIDGE_DIAL_MS 50
+/* That long nobody listens before the log says so: something is held, or it is not known. */
+#define BRIDGE_HELD_MS  1000
+#define BRIDGE_ASKED_MS 5000
 
 struct bridge_options {
     struct net_loop *loop;
+    struct log *log;      /* told, once each time, when nobody listens for a while; or NULL */
+    bool asks;            /* for runs only while it is open: it cannot know whether any wait */
     struct slice session; /* as it stands in URLs; case counts */
     const char *host;
     uint16_t port;

@@ -7,6 +7,7 @@
 #include "server/fetcher.h"
 
 #include <assert.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -54,6 +55,22 @@ static void poll_next(struct fetcher *f);
 
 /* --- asking the orchestrator ----------------------------------------------------------------- */
 
+static void log_unreachable(const struct fetcher *f, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void log_unreachable(const struct fetcher *f, const char *format, ...)
+{
+    char message[1024];
+    va_list args;
+    int len = snprintf(message, sizeof message,
+                       "failed to contact Dispatch API (%.300s): ", f->options.url);
+
+    va_start(args, format);
+    vsnprintf(message + len, sizeof message - (size_t)len, format, args);
+    va_end(args);
+    log_line(f->options.log, LOG_WARN, message);
+}
+
 /* `id`: NULL for a poll. NULL: it could not be sent. */
 static struct net_call *ask(struct fetcher *f, const char *method, const char *id,
                             struct blob *body, uint32_t timeout_ms,
@@ -82,8 +99,7 @@ static struct net_call *ask(struct fetcher *f, const char *method, const char *i
         headers[2] = (struct net_header){slice_str("host"), slice_str(f->options.host_header)};
     if (net_client_send(f->client, &request, &call, &err) == CODE_OK)
         return call;
-    log_line(f->options.log, LOG_WARN, "failed to contact Dispatch API",
-             LOG_STR("url", f->options.url), LOG_STR("error", err.message));
+    log_unreachable(f, "%s", err.message);
     return NULL;
 }
 
@@ -323,6 +339,7 @@ static void polled(void *arg, const struct net_response *response)
 {
     struct fetcher *f = arg;
     bool answered = response->failure == NET_OK;
+    char message[512];
 
     f->poll = NULL;
     if (f->stopping || f->destroying) /* canceled */
@@ -331,11 +348,14 @@ static void polled(void *arg, const struct net_response *response)
     if (answered && response->status == 200) {
         take(f, response);
     } else if (answered && response->status == 401) {
-        log_line(f->options.log, LOG_ERROR, "Authentication error",
-                 LOG_STR("hint", f->options.key_hint));
+        snprintf(message, sizeof message, "Authentication error (%s)", f->options.key_hint);
+        log_line(f->options.log, LOG_ERROR, message);
         pause_polls(f);
     } else if (!answered || response->status != 504) {
-        log_answer(f, "failed to contact Dispatch API", response);
+        if (answered)
+            log_unreachable(f, "HTTP status %d", response->status);
+        else
+            log_unreachable(f, "%s", response->message);
         pause_polls(f);
     }
     poll_next(f);
@@ -387,6 +407,8 @@ int fetcher_create(struct fetcher **out, const struct fetcher_options *options, 
 {
     struct fetcher *f = calloc(1, sizeof *f);
     const struct bridge_options application = {.loop = options->loop,
+                                               .log = options->log,
+                                               .asks = true,
                                                .session = slice_str(options->session),
                                                .host = options->host,
                                                .port = options->port,

@@ -561,6 +561,7 @@ static int create_bridges(struct http_invoker *invoker, const struct http_invoke
     for (size_t i = 0; code == CODE_OK && i < options->bridge_count; i++) {
         const struct invoker_bridge *b = &options->bridges[i];
         struct bridge_options bridge = {.loop = options->loop,
+                                        .log = options->log,
                                         .session = slice_str(b->session),
                                         .host = b->host,
                                         .port = b->port,
