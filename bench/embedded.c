@@ -131,11 +131,8 @@ static long resident_kib(void)
 static void wait_until_loaded(struct dispatch_client *client)
 {
     struct dispatch_call_info info;
-    int code;
+    int code = dispatch_client_get(client, "none", false, &info, &why);
 
-    do
-        code = dispatch_client_get(client, "none", false, &info, &why);
-    while (code == DISPATCH_CODE_UNAVAILABLE);
     if (code != DISPATCH_CODE_NOT_FOUND && code != DISPATCH_CODE_INVALID_ARGUMENT)
         die("%s", why.message);
 }
@@ -157,10 +154,8 @@ static void prepare(struct load *l)
     l->calls = calloc((size_t)l->settings.batch, sizeof *l->calls);
     if (!l->calls)
         die("out of memory");
-    for (long i = 0; i < l->settings.batch; i++) {
+    for (long i = 0; i < l->settings.batch; i++)
         l->calls[i] = dispatch_to(l->settings.function, input);
-        l->calls[i].endpoint = l->settings.endpoint;
-    }
     samples_init(&l->latencies, (size_t)l->requests);
 }
 
@@ -182,7 +177,6 @@ int main(int argc, char **argv)
         fflush(stdout);
         wait_for_end_of_stdin();
     } else {
-        l.settings.endpoint = dispatch_embedded_url(embedded);
         prepare(&l);
         run(&l);
         samples_free(&l.latencies);

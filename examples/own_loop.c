@@ -110,10 +110,8 @@ static int begin(struct program *p, int64_t count)
     struct dispatch_operation *operation;
     int rc = calls ? 0 : DISPATCH_CODE_RESOURCE_EXHAUSTED;
 
-    for (int64_t i = 0; i < count && calls; i++) {
+    for (int64_t i = 0; i < count && calls; i++)
         calls[i] = dispatch_to("doubled", dispatch_int(i + 1));
-        calls[i].endpoint = dispatch_embedded_url(p->embedded);
-    }
     if (!rc)
         rc = dispatch_client_begin_dispatch(p->client, calls, (size_t)count, NULL, &operation,
                                             &p->failure);

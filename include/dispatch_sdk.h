@@ -1049,12 +1049,19 @@ struct dispatch_embedded_options {
     uint64_t reserved_[8];
 };
 
-/* Opens the store; what was unfinished in it goes on. `options` may be NULL. CODE_INVALID_ARGUMENT
- * and CODE_FAILED_PRECONDITION say what is wrong with options, environment or file. */
+/*
+ * Opens the store; what was unfinished in it goes on. `options` may be NULL. CODE_INVALID_ARGUMENT
+ * and CODE_FAILED_PRECONDITION say what is wrong with options, environment or file.
+ *
+ * The store is this process's when it returns, and its calls are read after that (with own_loop, in
+ * the first steps). There is nothing to wait for: operations begun meanwhile are made once they are
+ * read, however long that takes, and so is dispatch_embedded_settle.
+ */
 DISPATCH_SDK_API int dispatch_embedded_open(const struct dispatch_embedded_options *options,
                                             struct dispatch_embedded **embedded,
                                             struct dispatch_failure *failure);
-/* A client of it; lives as long. A call without an endpoint is one to the functions here. */
+/* A client of it; lives as long. A call without an endpoint is one to the functions here, whichever
+ * way it is dispatched. */
 DISPATCH_SDK_API struct dispatch_client *
 dispatch_embedded_client(const struct dispatch_embedded *embedded);
 /* The URL that its own functions have: "bridge://PROGRAM". Lives as long. */

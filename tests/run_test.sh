@@ -148,13 +148,13 @@ says "sh       | XDG_STATE_HOME=$dir/state\$"
 says 'sh       | DISPATCH_REPLAY=16$'
 says "sh       | $(umask)\$"
 says "sh       | $(ulimit -n)\$"
-DISPATCH_REPLAY=always run 1 --session replay -- env
-says 'env      | DISPATCH_REPLAY=always$'
-says_not DISPATCH_REPLAY=16
 says_not 'DISPATCH_STORE='
 says_not 'VERIFICATION_KEY'
 says_not '=mine'
 says 'command .* exited unexpectedly'
+DISPATCH_REPLAY=always run 1 --session replay -- env
+says 'env      | DISPATCH_REPLAY=always$'
+says_not DISPATCH_REPLAY=16
 
 # --- output
 

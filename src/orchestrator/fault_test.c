@@ -410,6 +410,7 @@ static void the_first_opening_may_fail(void **state)
     w->faults.fail_all = true;
     world_init(w);
     assert_false(orchestrator_ready(w->o));
+    assert_false(orchestrator_loading(w->o));
     assert_non_null(strstr(orchestrator_trouble(w->o), "disk full"));
     assert_true(orchestrator_step(w->o) == w->now + 100 * NS_PER_MS);
     w->faults.fail_all = false;

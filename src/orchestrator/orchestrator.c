@@ -88,6 +88,11 @@ bool orchestrator_ready(const struct orchestrator *o)
     return orchestrator_engine_open(o);
 }
 
+bool orchestrator_loading(const struct orchestrator *o)
+{
+    return o->life != LIFE_OPEN && !o->trouble[0];
+}
+
 const char *orchestrator_trouble(const struct orchestrator *o)
 {
     if (orchestrator_engine_open(o))

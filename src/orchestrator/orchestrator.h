@@ -124,6 +124,8 @@ void orchestrator_destroy(struct orchestrator *o);
 int64_t orchestrator_step(struct orchestrator *o);
 
 bool orchestrator_ready(const struct orchestrator *o);
+/* Not ready yet, and nothing has gone wrong: the store's calls are being read. */
+bool orchestrator_loading(const struct orchestrator *o);
 /* Why it is not ready, for people; "" when it is. */
 const char *orchestrator_trouble(const struct orchestrator *o);
 

@@ -15,6 +15,7 @@ static int setup(void **state)
     world_init(w);
     assert_true(orchestrator_ready(w->o));
     assert_string_equal(orchestrator_trouble(w->o), "");
+    assert_false(orchestrator_loading(w->o));
     return 0;
 }
 

@@ -181,8 +181,11 @@ static void test_handlers(void **state)
 
     (void)state;
     for (int how = RETURNS; how <= MISUSES; how++) {
-        struct world w = world_in(KEPT);
+        struct world w;
 
+        if (world_is_real() && (how == FORGETS || how == LOSES || how == DROPPED))
+            continue; /* they wait long */
+        w = world_in(KEPT);
         trail[0] = '\0';
         world_call(&w, "ends", dispatch_int(how));
         assert_string_equal(trail, expected[how]);
@@ -276,7 +279,7 @@ static void test_misuse(void **state)
     assert_non_null(r.error);
     assert_string_equal(r.error->type, "Misuse");
     assert_non_null(strstr(r.error->message, "dispatch_checkpoint"));
-    assert_int_equal(w.count, 1);
+    assert_true(world_is_real() || w.count == 1);
     world_end(&w);
 }
 
@@ -392,11 +395,15 @@ static void test_traceback(void **state)
 
     (void)state;
     for (int i = 0; i < WORLDS; i++) {
-        struct world w = world_in(i);
+        struct world w;
 
+        if (!world_exists(&worlds[i]))
+            continue;
+        w = world_in(i);
         world_call(&w, "line_joins", dispatch_null()); /* the lines are known after it */
         world_call(&w, "line_awaits", dispatch_null());
-        world_call(&w, "line_errno", dispatch_null());
+        if (!world_is_real())
+            world_call(&w, "line_errno", dispatch_null());
         world_end(&w);
         snprintf(expected, sizeof expected,
                  "at line_fails (await_test.c:%d)\n"
@@ -409,6 +416,8 @@ static void test_traceback(void **state)
                  "at line_awaits (await_test.c:%d), awaiting line_fails\n",
                  failing_line, awaiting_line);
         traced(i, "line_awaits", expected);
+        if (world_is_real()) /* which tries it again until it is over */
+            continue;
         snprintf(expected, sizeof expected, "at line_errno (await_test.c:%d)\n", errno_line);
         traced(i, "line_errno", expected);
     }
@@ -529,10 +538,12 @@ static void test_thousand(void **state)
         (void)state;
         assert_int_equal(int_of(world_call(&w, "thousand", dispatch_int(failing)).output),
                          failing >= 0);
-        assert_int_equal(w.largest_poll, 1000);
-        assert_int_equal(w.polls, 1);
-        assert_int_equal(w.calls[0].resumes, 1);
-        assert_int_equal(w.runs, failing < 0 ? 1002 : 1 + (failing + 1) + 1);
+        if (!world_is_real()) {
+            assert_int_equal(w.largest_poll, 1000);
+            assert_int_equal(w.polls, 1);
+            assert_int_equal(w.calls[0].resumes, 1);
+            assert_int_equal(w.runs, failing < 0 ? 1002 : 1 + (failing + 1) + 1);
+        }
         world_end(&w);
     }
 }
@@ -560,9 +571,13 @@ static void test_no_winner(void **state)
 {
     (void)state;
     for (int i = 0; i < WORLDS; i++) {
-        struct world w = world_in(i);
-        struct dispatch_result one = world_call(&w, "all_fail", dispatch_int(1));
+        struct dispatch_result one;
+        struct world w;
 
+        if (!world_exists(&worlds[i]))
+            continue;
+        w = world_in(i);
+        one = world_call(&w, "all_fail", dispatch_int(1));
         assert_non_null(one.error);
         assert_string_equal(one.error->type, "Broken");
         world_end(&w);
@@ -674,9 +689,13 @@ static void test_deadlock(void **state)
 {
     (void)state;
     for (int i = 0; i < WORLDS; i++) {
-        struct world w = world_in(i);
-        struct dispatch_result r = world_call(&w, "deadlocks", dispatch_null());
+        struct dispatch_result r;
+        struct world w;
 
+        if (!world_exists(&worlds[i]))
+            continue;
+        w = world_in(i);
+        r = world_call(&w, "deadlocks", dispatch_null());
         assert_non_null(r.error);
         assert_string_equal(r.error->type, "Deadlock");
         assert_int_equal(r.status, DISPATCH_PERMANENT_ERROR);
@@ -870,9 +889,11 @@ static int setup(void **state)
         {"loses", loses},
         {"deadlocks", deadlocks},
     };
-    struct dispatch_registry_options options = {.name = "await", .endpoint = "http://localhost"};
+    struct dispatch_registry_options options = {.name = "await"};
 
     (void)state;
+    if (!world_is_real())
+        options.endpoint = "http://localhost";
     if (dispatch_registry_create(&options, &registry, NULL))
         return -1;
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
@@ -891,22 +912,23 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_handlers),
+        cmocka_unit_test(test_handlers),  cmocka_unit_test(test_misuse),
+        cmocka_unit_test(test_traceback), cmocka_unit_test(test_thousand),
+        cmocka_unit_test(test_no_winner), cmocka_unit_test(test_deadlock),
+    };
+    const struct CMUnitTest played[] = {
         cmocka_unit_test(test_handlers_of_dropped),
         cmocka_unit_test(test_handlers_at_the_end),
-        cmocka_unit_test(test_misuse),
         cmocka_unit_test(test_overflow),
-        cmocka_unit_test(test_traceback),
         cmocka_unit_test(test_polls),
-        cmocka_unit_test(test_thousand),
-        cmocka_unit_test(test_no_winner),
         cmocka_unit_test(test_losers),
-        cmocka_unit_test(test_deadlock),
         cmocka_unit_test(test_other_number),
         cmocka_unit_test(test_due_together),
         cmocka_unit_test(test_states),
     };
+    int failed;
 
     unsetenv("DISPATCH_REPLAY");
-    return cmocka_run_group_tests(tests, setup, teardown);
+    failed = cmocka_run_group_tests(tests, setup, teardown);
+    return world_is_real() ? failed : failed + cmocka_run_group_tests(played, setup, teardown);
 }

@@ -24,6 +24,8 @@
 
 #define MESSAGE_MAX ((size_t)256 << 20)
 
+enum { LOADING_LOOK_MS = 1000 };
+
 struct sdk_embedded {
     struct invoker vtable; /* first */
     struct dispatch_client *client;
@@ -484,6 +486,12 @@ void sdk_embedded_attempt(struct sdk_embedded *embedded, struct dispatch_operati
     if (!o) {
         sdk_operation_fail(operation, CODE_CANCELED,
                            "the orchestrator of this program has stopped");
+        return;
+    }
+    if (orchestrator_loading(o) && operation->kind != SDK_WAIT) {
+        /* Its time begins when they are loaded; on_ready makes it again then. */
+        operation->started_ns = operation->sent_ns = clock_now(clock_system());
+        sdk_operation_later(operation, LOADING_LOOK_MS);
         return;
     }
     if (!orchestrator_ready(o)) {

@@ -20,7 +20,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "sdk/internal.h"
+#include "orchestrator/orchestrator.h"
+#include "sdk/client.h"
 
 enum { PATIENCE_MS = 60000 };
 
@@ -51,42 +52,6 @@ static struct dispatch_result sum(struct dispatch_ctx *ctx, struct dispatch_valu
     for (int i = 0; i < n; i++)
         total += dispatch_as_int(results[i].output, &one) ? one : 0;
     return dispatch_ok(dispatch_int(total));
-}
-
-static struct dispatch_output plain(struct dispatch_ctx *ctx, const struct dispatch_input *input)
-{
-    struct dispatch_value value = dispatch_null();
-
-    dispatch_input_value(input, &value, NULL);
-    return dispatch_output_value(ctx, value);
-}
-
-static void raw(void *arg, struct dispatch_request *request)
-{
-    struct dispatch_ctx *ctx = NULL;
-    struct dispatch_output output;
-    const void *bytes;
-    size_t size;
-
-    (void)arg;
-    bytes = dispatch_request_bytes(request, &size);
-    assert_int_equal(dispatch_ctx_create(bytes, size, &ctx, NULL), 0);
-    output = dispatch_output_value(ctx, dispatch_string(dispatch_request_function(request)));
-    bytes = dispatch_output_bytes(output, &size);
-    dispatch_request_answer(request, bytes, size);
-    dispatch_ctx_destroy(ctx);
-}
-
-/* Waits for somebody outside, under a key that is its input. */
-static struct dispatch_result asks(struct dispatch_ctx *ctx, struct dispatch_value input)
-{
-    struct dispatch_call call = dispatch_to("answer", input);
-    int64_t n = 0;
-
-    dispatch_as_int(input, &n);
-    call.endpoint = "event:";
-    call.key = dispatch_printf(ctx, "key-%d", (int)n);
-    return dispatch_call_with(ctx, &call);
 }
 
 static sem_t entered, leave;
@@ -128,9 +93,6 @@ static int begin(void **state)
     dispatch_register(NULL, "twice", twice, NULL);
     dispatch_register(NULL, "sum", sum, NULL);
     dispatch_register(NULL, "hang", hang, NULL);
-    dispatch_register(NULL, "asks", asks, NULL);
-    dispatch_register_primitive(NULL, "plain", plain, NULL);
-    dispatch_register_raw(NULL, "raw", raw, NULL, NULL);
     return 0;
 }
 
@@ -224,86 +186,6 @@ static void test_run(void **state)
     assert_string_equal(result.error->type, "Configuration");
     assert_non_null(strstr(result.error->message, "'nonsense' is no store"));
     dispatch_result_free(&result);
-}
-
-static void test_kinds_of_functions(void **state)
-{
-    struct dispatch_embedded *embedded = open_store(NULL);
-    struct dispatch_result result = {0};
-    char *id = dispatch_one("plain", 7);
-
-    (void)state;
-    assert_int_equal(wait_int(embedded, id), 7);
-    free(id);
-    result = dispatch_call(NULL, "raw", dispatch_null());
-    assert_null(result.error);
-    assert_string_equal(dispatch_as_string(result.output, NULL), "raw");
-    dispatch_result_free(&result);
-    dispatch_embedded_close(embedded);
-}
-
-/* The call, once it is suspended, with its state. */
-static struct dispatch_call_info suspended(struct dispatch_client *client, const char *id)
-{
-    struct dispatch_call_info info = {0};
-
-    do {
-        dispatch_call_info_free(&info);
-        assert_int_equal(dispatch_client_get(client, id, true, &info, NULL), 0);
-    } while (info.state != DISPATCH_CALL_SUSPENDED);
-    return info;
-}
-
-static void test_control(void **state)
-{
-    struct dispatch_embedded *embedded = open_store(NULL);
-    struct dispatch_client *client = dispatch_embedded_client(embedded);
-    struct dispatch_result five = dispatch_ok(dispatch_int(5)), result = {0};
-    char *first = dispatch_one("asks", 1), *second = dispatch_one("asks", 2);
-    struct dispatch_call_info info;
-    struct dispatch_ids ids = {0};
-    const char *type = NULL;
-    size_t size;
-
-    (void)state;
-    assert_int_equal(dispatch_client_complete(client, NULL, "key-1", &five, NULL), 0);
-    assert_int_equal(wait_int(embedded, first), 5);
-    assert_int_equal(dispatch_client_cancel(client, first, NULL),
-                     DISPATCH_CODE_FAILED_PRECONDITION);
-    assert_int_equal(dispatch_client_cancel(client, "nobody", NULL), DISPATCH_CODE_NOT_FOUND);
-
-    info = suspended(client, second);
-    assert_string_equal(info.function, "asks");
-    assert_int_equal(info.outstanding, 1);
-    assert_int_equal(info.generation, 1);
-    assert_memory_equal(dispatch_as_message(info.coroutine_state, &type, &size), "DJ", 2);
-    assert_non_null(strstr(type, "Journal"));
-    dispatch_call_info_free(&info);
-    assert_int_equal(dispatch_client_restart(client, second, NULL), 0);
-    info = suspended(client, second);
-    assert_int_equal(info.generation, 2);
-    dispatch_call_info_free(&info);
-    assert_int_equal(dispatch_client_retry(client, second, &ids, NULL),
-                     DISPATCH_CODE_FAILED_PRECONDITION);
-    assert_int_equal(dispatch_client_cancel(client, second, NULL), 0);
-    assert_int_equal(dispatch_client_wait(client, second, PATIENCE_MS, &result, NULL), 0);
-    assert_string_equal(result.error->type, "Cancelled");
-    dispatch_result_free(&result);
-
-    free(first);
-    first = dispatch_one("twice", 21);
-    assert_int_equal(wait_int(embedded, first), 42);
-    assert_int_equal(dispatch_client_retry(client, first, &ids, NULL), 0);
-    assert_int_equal(wait_int(embedded, ids.id[0]), 42);
-    assert_int_equal(dispatch_client_get(client, ids.id[0], false, &info, NULL), 0);
-    assert_string_equal(info.retry_of, first);
-    assert_int_equal(info.state, DISPATCH_CALL_DONE);
-    assert_true(dispatch_is_null(info.coroutine_state));
-    dispatch_call_info_free(&info);
-    dispatch_ids_free(&ids);
-    free(first);
-    free(second);
-    dispatch_embedded_close(embedded);
 }
 
 /* Each one of them is there again, with its result, when the store is opened again. */
@@ -620,7 +502,6 @@ static void own_loop(bool in_step)
     int64_t n = 0;
     char *id;
 
-    call.endpoint = dispatch_embedded_url(embedded);
     assert_int_equal(dispatch_client_begin_dispatch(client, &call, 1, NULL, &operation, NULL), 0);
     assert_ptr_equal(loop_until(embedded), operation);
     assert_int_equal(dispatch_operation_ids(operation, &ids, NULL), 0);
@@ -647,6 +528,52 @@ static void test_own_loop(void **state)
     (void)state;
     own_loop(false);
     own_loop(true);
+}
+
+/* Stand in for the library's: the orchestrator is loading, as it does on threads, if the test says
+ * so. */
+static bool loads;
+bool __real_orchestrator_ready(const struct orchestrator *o);
+bool __wrap_orchestrator_ready(const struct orchestrator *o);
+bool __real_orchestrator_loading(const struct orchestrator *o);
+bool __wrap_orchestrator_loading(const struct orchestrator *o);
+
+bool __wrap_orchestrator_ready(const struct orchestrator *o)
+{
+    return !loads && __real_orchestrator_ready(o);
+}
+
+bool __wrap_orchestrator_loading(const struct orchestrator *o)
+{
+    return loads || __real_orchestrator_loading(o);
+}
+
+/* What is begun before the calls are read is made when they are, whatever patience the client has
+ * with servers. */
+static void test_begun_while_loading(void **state)
+{
+    struct dispatch_embedded_options options = {.own_loop = true, .run_in_step = true};
+    struct dispatch_embedded *embedded = open_store(&options);
+    struct dispatch_client *client = dispatch_embedded_client(embedded);
+    struct dispatch_call call = dispatch_to("twice", dispatch_int(4));
+    struct dispatch_operation *operation = NULL;
+    struct dispatch_ids ids = {0};
+
+    (void)state;
+    client->connect_retry_ms = 1;
+    loads = true;
+    assert_int_equal(dispatch_client_begin_dispatch(client, &call, 1, NULL, &operation, NULL), 0);
+    dispatch_embedded_step(embedded);
+    dispatch_embedded_step(embedded);
+    assert_null(dispatch_client_next(client));
+    loads = false;
+    sdk_client_hurry(client); /* as when they are read */
+    assert_ptr_equal(loop_until(embedded), operation);
+    assert_int_equal(dispatch_operation_ids(operation, &ids, NULL), 0);
+    assert_int_equal(wait_int(embedded, ids.id[0]), 8);
+    dispatch_ids_free(&ids);
+    dispatch_operation_destroy(operation);
+    dispatch_embedded_close(embedded);
 }
 
 /* The operator, who asks at the socket beside the file, and has an answer before it ends. */
@@ -757,8 +684,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_run, begin, end),
-        cmocka_unit_test_setup_teardown(test_kinds_of_functions, begin, end),
-        cmocka_unit_test_setup_teardown(test_control, begin, end),
         cmocka_unit_test_setup_teardown(test_open_again, begin, end),
         cmocka_unit_test_setup_teardown(test_settle, begin, end),
         cmocka_unit_test_setup_teardown(test_ownership, begin, end),
@@ -769,6 +694,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_exit, begin, end),
         cmocka_unit_test_setup_teardown(test_wait_for_it, begin, end),
         cmocka_unit_test_setup_teardown(test_own_loop, begin, end),
+        cmocka_unit_test_setup_teardown(test_begun_while_loading, begin, end),
         cmocka_unit_test_setup_teardown(test_operator_of_own_loop, begin, end),
         cmocka_unit_test_setup_teardown(test_no_threads, begin, end),
         cmocka_unit_test_setup_teardown(test_wait_in_step, begin, end),

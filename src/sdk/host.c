@@ -71,16 +71,9 @@ static int create_endpoint(struct dispatch_embedded *embedded,
                            const struct dispatch_embedded_options *options,
                            struct dispatch_failure *failure)
 {
-    struct dispatch_endpoint_options endpoint = {.registry = options->registry,
-                                                 .workers = options->workers,
-                                                 .max_queue = options->max_queue,
-                                                 .stack_size = options->stack_size,
-                                                 .max_suspended = options->max_suspended,
-                                                 .max_suspended_bytes =
-                                                     options->max_suspended_bytes,
-                                                 .on_warning = options->on_warning,
-                                                 .arg = options->arg,
-                                                 .verification_key = ""}; /* no HTTP */
+    struct dispatch_endpoint_options endpoint = {
+        SDK_FUNCTION_OPTIONS(options), .on_warning = options->on_warning, .arg = options->arg,
+        .verification_key = ""}; /* no HTTP */
 
     return embedded->run_in_step
                ? sdk_endpoint_create_threadless(&endpoint, &embedded->endpoint, failure)

@@ -224,6 +224,13 @@ struct timespec sdk_after_ms(uint32_t ms);
 int sdk_run_embedded(const struct dispatch_run_options *options, bool *embedded,
                      struct dispatch_failure *failure);
 
+/* What the options of running, embedding and serving have in common, from one to the other: how
+ * functions run. */
+#define SDK_FUNCTION_OPTIONS(from)                                                                 \
+    .registry = (from)->registry, .workers = (from)->workers, .max_queue = (from)->max_queue,      \
+    .stack_size = (from)->stack_size, .max_suspended = (from)->max_suspended,                      \
+    .max_suspended_bytes = (from)->max_suspended_bytes
+
 #define SDK_PROGRAM_MAX 64
 #define SDK_STORE_MAX   4200
 
@@ -235,6 +242,19 @@ struct sdk_place_of_calls {
 /* From the options, else the environment, else the program's name; makes directories. */
 int sdk_find_calls(const struct dispatch_embedded_options *options,
                    struct sdk_place_of_calls *place, struct dispatch_failure *failure);
+/* An application that runs: its functions are served, and its registry is lent the client. */
+struct sdk_app {
+    struct dispatch_registry *registry;
+    struct dispatch_client *client;
+    bool client_made;
+    struct dispatch_endpoint *endpoint;
+    struct dispatch_embedded *embedded; /* of which the client is; then there is no endpoint here */
+};
+/* Whichever way options and environment say. Stop it also after a failure; it is zero before. */
+int sdk_app_start(struct sdk_app *app, const struct dispatch_run_options *options,
+                  struct dispatch_failure *failure);
+void sdk_app_stop(struct sdk_app *app);
+
 /* The address to listen on: `addr`, else the environment's, else localhost:8000. */
 const char *sdk_endpoint_addr(const char *addr);
 /* "http://HOST:PORT" for an address listened on, with the port that it really has. */

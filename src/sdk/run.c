@@ -15,14 +15,6 @@
 
 enum { DAY_MS = 86400000, EXPIRATION_SLACK_MS = 60000, STOP_GRACE_MS = 5000 };
 
-struct app {
-    struct dispatch_registry *registry;
-    struct dispatch_client *client;
-    bool client_made;
-    struct dispatch_endpoint *endpoint;
-    struct dispatch_embedded *embedded; /* of which the client is; then there is no endpoint here */
-};
-
 /* --- addresses ------------------------------------------------------------------------------- */
 
 const char *sdk_endpoint_addr(const char *addr)
@@ -52,7 +44,7 @@ int sdk_endpoint_url(const char *addr, uint16_t port, char *url, size_t size,
 
 /* --- serving --------------------------------------------------------------------------------- */
 
-static int make_client(struct app *app, const struct dispatch_run_options *options,
+static int make_client(struct sdk_app *app, const struct dispatch_run_options *options,
                        struct dispatch_failure *failure)
 {
     struct dispatch_client_options client = {.api_key = options->api_key,
@@ -72,7 +64,7 @@ static int make_client(struct app *app, const struct dispatch_run_options *optio
 }
 
 /* After listening, as the port may be chosen by then only. */
-static int choose_endpoint_url(struct app *app, const struct dispatch_run_options *options,
+static int choose_endpoint_url(struct sdk_app *app, const struct dispatch_run_options *options,
                                struct dispatch_failure *failure)
 {
     uint16_t port = dispatch_endpoint_port(app->endpoint);
@@ -88,19 +80,12 @@ static int choose_endpoint_url(struct app *app, const struct dispatch_run_option
     return rc ? rc : sdk_registry_lend_endpoint(app->registry, url, failure);
 }
 
-static int embed(struct app *app, const struct dispatch_run_options *options,
+static int embed(struct sdk_app *app, const struct dispatch_run_options *options,
                  struct dispatch_failure *failure)
 {
-    struct dispatch_embedded_options embedded = {.registry = options->registry,
-                                                 .store = options->store,
-                                                 .program = options->program,
-                                                 .store_wait_ms = options->store_wait_ms,
-                                                 .workers = options->workers,
-                                                 .max_queue = options->max_queue,
-                                                 .stack_size = options->stack_size,
-                                                 .max_suspended = options->max_suspended,
-                                                 .max_suspended_bytes =
-                                                     options->max_suspended_bytes};
+    struct dispatch_embedded_options embedded = {
+        SDK_FUNCTION_OPTIONS(options), .store = options->store, .program = options->program,
+        .store_wait_ms = options->store_wait_ms};
     int rc = dispatch_embedded_open(&embedded, &app->embedded, failure);
 
     if (!rc)
@@ -108,16 +93,10 @@ static int embed(struct app *app, const struct dispatch_run_options *options,
     return rc;
 }
 
-static int serve(struct app *app, const struct dispatch_run_options *options,
+static int serve(struct sdk_app *app, const struct dispatch_run_options *options,
                  struct dispatch_failure *failure)
 {
-    struct dispatch_endpoint_options endpoint = {.registry = options->registry,
-                                                 .workers = options->workers,
-                                                 .max_queue = options->max_queue,
-                                                 .stack_size = options->stack_size,
-                                                 .max_suspended = options->max_suspended,
-                                                 .max_suspended_bytes =
-                                                     options->max_suspended_bytes};
+    struct dispatch_endpoint_options endpoint = {SDK_FUNCTION_OPTIONS(options)};
     int rc = make_client(app, options, failure);
 
     if (!rc)
@@ -129,8 +108,8 @@ static int serve(struct app *app, const struct dispatch_run_options *options,
     return rc;
 }
 
-static int start(struct app *app, const struct dispatch_run_options *options,
-                 struct dispatch_failure *failure)
+int sdk_app_start(struct sdk_app *app, const struct dispatch_run_options *options,
+                  struct dispatch_failure *failure)
 {
     bool embedded = false;
     int rc = sdk_run_embedded(options, &embedded, failure);
@@ -141,7 +120,7 @@ static int start(struct app *app, const struct dispatch_run_options *options,
     return embedded ? embed(app, options, failure) : serve(app, options, failure);
 }
 
-static void stop(struct app *app)
+void sdk_app_stop(struct sdk_app *app)
 {
     dispatch_embedded_close(app->embedded);
     if (app->endpoint)
@@ -156,11 +135,11 @@ static void stop(struct app *app)
 int dispatch_serve(const struct dispatch_run_options *options, struct dispatch_failure *failure)
 {
     static const struct dispatch_run_options defaults;
-    struct app app = {0};
-    int rc = start(&app, options ? options : &defaults, failure);
+    struct sdk_app app = {0};
+    int rc = sdk_app_start(&app, options ? options : &defaults, failure);
 
     if (rc) {
-        stop(&app);
+        sdk_app_stop(&app);
         return rc;
     }
     for (;;)
@@ -169,7 +148,7 @@ int dispatch_serve(const struct dispatch_run_options *options, struct dispatch_f
 
 /* --- running one call ------------------------------------------------------------------------ */
 
-static int dispatch_and_wait(struct app *app, struct dispatch_call call,
+static int dispatch_and_wait(struct sdk_app *app, struct dispatch_call call,
                              struct dispatch_result *result, struct dispatch_failure *failure)
 {
     int64_t timeout_ms = call.expiration_ms > 0 ? call.expiration_ms : DAY_MS;
@@ -192,13 +171,13 @@ struct dispatch_result dispatch_run_with(const struct dispatch_run_options *opti
     static const struct dispatch_run_options defaults;
     struct dispatch_failure failure = {0};
     struct dispatch_result result = {0};
-    struct app app = {0};
+    struct sdk_app app = {0};
 
-    if (start(&app, options ? options : &defaults, &failure))
+    if (sdk_app_start(&app, options ? options : &defaults, &failure))
         result = sdk_failed("Configuration", &failure);
     else if (dispatch_and_wait(&app, call, &result, &failure))
         result = sdk_failed("Client", &failure);
-    stop(&app);
+    sdk_app_stop(&app);
     return result;
 }
 

@@ -4,6 +4,10 @@
  * 3.5), on a clock of its own, around one or more endpoints of this process, bytes in and bytes
  * out. What goes wrong is asked for: stacks dropped between any two runs, each answer lost once,
  * endpoints taking turns, results in any order.
+ *
+ * With ORCHESTRATED in the environment (tests/sdk/modes.sh) nothing is played: a world is an
+ * application with a real orchestrator, that of the mode that the environment asks for. Then there
+ * are fewer worlds (world_exists), and all that can be done in one is world_call.
  */
 #ifndef SDK_WORLD_TEST_H
 #define SDK_WORLD_TEST_H
@@ -21,7 +25,7 @@
 #define WORLD_LATE INT64_C(50000000)
 #define WORLD_T0   INT64_C(1700000000000000000)
 
-enum { WORLD_CALLS = 12000, WORLD_ENDPOINTS = 2 };
+enum { WORLD_CALLS = 12000, WORLD_ENDPOINTS = 2, WORLD_PATIENCE_MS = 60000 };
 
 enum world_state { WORLD_READY, WORLD_SUSPENDED, WORLD_DONE };
 
@@ -54,6 +58,7 @@ struct world {
     struct dispatch_endpoint_options options;
     const char *refuse; /* polls with a call of this function are refused once */
 
+    struct sdk_app app; /* with a real orchestrator, and none of what follows but the root */
     struct dispatch_endpoint *endpoint[WORLD_ENDPOINTS];
     struct rand rand;
     int64_t now;
@@ -74,8 +79,42 @@ static void world_endpoint(struct world *w, int i)
     assert_int_equal(dispatch_endpoint_create(&w->options, &w->endpoint[i], NULL), 0);
 }
 
+static bool world_is_real(void)
+{
+    return getenv("ORCHESTRATED") != NULL;
+}
+
+/* Whether there is such a one, too, where nothing can be made to go wrong. */
+static inline bool world_exists(const struct world *w)
+{
+    return !world_is_real() ||
+           !(w->endpoints > 1 || w->lose_answers || w->foreign || w->shuffle || w->fresh_of);
+}
+
+/* One of those that do not exist is like the first of all. */
+static void world_start_real(struct world *w)
+{
+    struct dispatch_run_options options = {
+        .registry = w->registry,
+        .workers = w->options.workers ? w->options.workers : 1,
+        .max_suspended = w->options.max_suspended,
+    };
+    struct dispatch_failure failure = {0};
+
+    if (w->fresh)
+        setenv("DISPATCH_REPLAY", "always", 1);
+    if (sdk_app_start(&w->app, &options, &failure))
+        fail_msg("%s", failure.message);
+    if (w->fresh)
+        unsetenv("DISPATCH_REPLAY");
+}
+
 static void world_start(struct world *w, uint64_t seed)
 {
+    if (world_is_real()) {
+        world_start_real(w);
+        return;
+    }
     rand_seed(&w->rand, seed);
     w->now = WORLD_T0;
     if (w->endpoints == 0)
@@ -95,6 +134,11 @@ static void world_start(struct world *w, uint64_t seed)
 
 static void world_end(struct world *w)
 {
+    if (world_is_real()) {
+        dispatch_result_free(&w->root);
+        sdk_app_stop(&w->app);
+        return;
+    }
     for (int i = 0; i < WORLD_ENDPOINTS; i++)
         dispatch_endpoint_destroy(w->endpoint[i]);
     for (size_t i = 0; i < w->count; i++) {
@@ -430,7 +474,22 @@ static bool world_step(struct world *w)
     return true;
 }
 
-/* Runs a function and all that it calls to their ends; its result lives as long as the world. */
+static struct dispatch_result world_call_real(struct world *w, struct dispatch_call call)
+{
+    struct dispatch_failure failure = {0};
+    struct dispatch_ids ids = {0};
+
+    dispatch_result_free(&w->root);
+    call.endpoint = dispatch_registry_endpoint(w->registry, NULL);
+    if (dispatch_client_dispatch(w->app.client, &call, 1, &ids, &failure) ||
+        dispatch_client_wait(w->app.client, ids.id[0], WORLD_PATIENCE_MS, &w->root, &failure))
+        fail_msg("%s", failure.message);
+    dispatch_ids_free(&ids);
+    return w->root;
+}
+
+/* Runs a function and all that it calls to their ends; its result lives as long as the world (a
+ * real one's until the next call). */
 static struct dispatch_result world_call(struct world *w, const char *function,
                                          struct dispatch_value input)
 {
@@ -438,6 +497,8 @@ static struct dispatch_result world_call(struct world *w, const char *function,
     wire_call *message = NULL;
     struct world_call *root;
 
+    if (world_is_real())
+        return world_call_real(w, call);
     assert_int_equal(sdk_call_to_wire(&call, NULL, &w->memory, &message, NULL), 0);
     root = world_add(w, message, NULL);
     while (root->at != WORLD_DONE && world_step(w))
