@@ -248,25 +248,7 @@ static int read_parts(struct store_job *job, struct store *store, struct error *
 /* --- the request -------------------------------------------------------------------------------
  */
 
-static int build_input(struct run *r, wire_run_request *q, struct error *err)
-{
-    wire_any *nothing;
-
-    q->directive_case = DISPATCH__SDK__V1__RUN_REQUEST__DIRECTIVE_INPUT;
-    if (r->part_count)
-        return wire_unpack(&google__protobuf__any__descriptor, blob_slice(r->parts[0].blob),
-                           &r->arena, &q->input, err);
-    /* A call made without an input: endpoints want to see a directive. */
-    nothing = arena_alloc(&r->arena, sizeof *nothing);
-    if (!nothing)
-        return error_memory(err);
-    google__protobuf__any__init(nothing);
-    nothing->type_url = arena_dup(&r->arena, slice_str(WIRE_TYPE_PREFIX "google.protobuf.Empty"));
-    q->input = nothing;
-    return nothing->type_url ? 0 : error_memory(err);
-}
-
-/* `head`, and behind it the chunks of the state from `first` on. */
+/* `head`, and behind it the parts from `first` on. */
 static int join_chunks(struct run *r, struct slice head, uint32_t first, uint32_t count,
                        ProtobufCBinaryData *out, struct error *err)
 {
@@ -291,14 +273,39 @@ static int join_chunks(struct run *r, struct slice head, uint32_t first, uint32_
     return 0;
 }
 
+/* The first part is a packed Any, the others belong behind its value. */
+static int join_any(struct run *r, uint32_t count, wire_any **any, struct error *err)
+{
+    struct slice first = count ? blob_slice(r->parts[0].blob) : slice(NULL, 0);
+    int code = wire_any_view(first, &r->arena, any, err);
+
+    return code ? code
+                : join_chunks(r, slice((*any)->value.data, (*any)->value.len), 1, count,
+                              &(*any)->value, err);
+}
+
+static int build_input(struct run *r, wire_run_request *q, struct error *err)
+{
+    wire_any *nothing;
+
+    q->directive_case = DISPATCH__SDK__V1__RUN_REQUEST__DIRECTIVE_INPUT;
+    if (r->part_count)
+        return join_any(r, 1, &q->input, err);
+    /* A call made without an input: endpoints want to see a directive. */
+    nothing = arena_alloc(&r->arena, sizeof *nothing);
+    if (!nothing)
+        return error_memory(err);
+    google__protobuf__any__init(nothing);
+    nothing->type_url = arena_dup(&r->arena, slice_str(WIRE_TYPE_PREFIX "google.protobuf.Empty"));
+    q->input = nothing;
+    return nothing->type_url ? 0 : error_memory(err);
+}
+
 /* The first chunk is as the endpoint sent it, packed if it is an Any; what was appended stands in
  * the others, as bytes. */
 static int build_state(struct run *r, const struct engine_row *row, wire_poll_result *p,
                        struct error *err)
 {
-    wire_any *any;
-    int code;
-
     if (row->state_arm == 0)
         return 0;
     if (row->state_arm == 1) {
@@ -306,14 +313,7 @@ static int build_state(struct run *r, const struct engine_row *row, wire_poll_re
         return join_chunks(r, slice(NULL, 0), 0, row->state_chunks, &p->coroutine_state, err);
     }
     p->state_case = DISPATCH__SDK__V1__POLL_RESULT__STATE_TYPED_COROUTINE_STATE;
-    code = wire_unpack(&google__protobuf__any__descriptor,
-                       row->state_chunks ? blob_slice(r->parts[0].blob) : slice(NULL, 0), &r->arena,
-                       &p->typed_coroutine_state, err);
-    any = p->typed_coroutine_state;
-    if (code || row->state_chunks < 2)
-        return code;
-    return join_chunks(r, slice(any->value.data, any->value.len), 1, row->state_chunks, &any->value,
-                       err);
+    return join_any(r, row->state_chunks, &p->typed_coroutine_state, err);
 }
 
 /* Many small chunks are read slowly: they become one. Without memory they stay for now. */

@@ -7,16 +7,51 @@
 #include "google/protobuf/wrappers.pb-c.h"
 #include "wire/internal.h"
 
+int wire_any_view(struct slice bytes, struct arena *arena, wire_any **out, struct error *err)
+{
+    const ProtobufCMessageDescriptor *type = &google__protobuf__any__descriptor;
+    wire_any *any = (wire_any *)wire_new_message(type, arena);
+    struct slice url = {0}, value = {0};
+    struct wire_field field;
+
+    while (bytes.len > 0) {
+        if (!wire_next_field(&bytes, &field) ||
+            (field.number <= 2 && field.type != PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED))
+            return error_set(err, CODE_INVALID_ARGUMENT, "malformed %s", type->name);
+        if (field.number == 1)
+            url = field.bytes;
+        else if (field.number == 2)
+            value = field.bytes;
+    }
+    if (!slice_is_utf8(url) || (url.len && memchr(url.data, '\0', url.len)))
+        return error_set(err, CODE_INVALID_ARGUMENT, "malformed type_url of %s", type->name);
+    if (any)
+        any->type_url = arena_dup(arena, url);
+    if (!any || !any->type_url)
+        return error_memory(err);
+    any->value.data = (uint8_t *)(uintptr_t)value.data;
+    any->value.len = value.len;
+    *out = any;
+    return 0;
+}
+
 /* --- value to Any ----------------------------------------------------------------------------- */
 
 static wire_any *new_any(const ProtobufCMessageDescriptor *type, struct arena *arena)
 {
     wire_any *any = (wire_any *)wire_new_message(&google__protobuf__any__descriptor, arena);
+    size_t len = strlen(type->name);
+    char *url;
 
     if (!any)
         return NULL;
-    any->type_url = arena_printf(arena, "%s%s", WIRE_TYPE_PREFIX, type->name);
-    return any->type_url ? any : NULL;
+    url = arena_alloc(arena, sizeof WIRE_TYPE_PREFIX + len);
+    if (!url)
+        return NULL;
+    memcpy(url, WIRE_TYPE_PREFIX, sizeof WIRE_TYPE_PREFIX - 1);
+    memcpy(url + sizeof WIRE_TYPE_PREFIX - 1, type->name, len + 1);
+    any->type_url = url;
+    return any;
 }
 
 /* Gives the Any that many bytes to be written; NULL: no memory. */

@@ -274,6 +274,58 @@ static void memory_is_bounded(void **state)
     }
 }
 
+/* Both ways to read a packed Any say the same of these bytes. */
+static void compare_view(struct arena *arena, struct slice bytes)
+{
+    wire_any *whole = NULL, *view = NULL;
+    struct error err;
+    int code = wire_unpack(&google__protobuf__any__descriptor, bytes, arena, &whole, &err);
+
+    assert_int_equal(wire_any_view(bytes, arena, &view, &err), code);
+    if (!code) {
+        assert_string_equal(view->type_url, whole->type_url);
+        assert_true(slice_eq(slice(view->value.data, view->value.len),
+                             slice(whole->value.data, whole->value.len)));
+    }
+    arena_rewind(arena);
+}
+
+static void view_of_an_any(void **state)
+{
+    static const char *const good[] = {"",
+                                       "\x0a\x03"
+                                       "a/b"
+                                       "\x12\x02"
+                                       "xy",
+                                       "\x12\x01"
+                                       "x"
+                                       "\x0a\x01"
+                                       "a"
+                                       "\x12\x01"
+                                       "y",
+                                       "\x0a\x01"
+                                       "a"
+                                       "\x1a\x02"
+                                       "zz"
+                                       "\x20\x05"};
+    char bytes[32];
+
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        size_t len = strlen(good[i]);
+
+        for (size_t cut = 0; cut <= len; cut++)
+            compare_view(*state, slice(good[i], cut));
+        memcpy(bytes, good[i], len);
+        for (size_t at = 0; at < len; at++) {
+            for (unsigned byte = 0; byte < 256; byte++) {
+                bytes[at] = (char)byte;
+                compare_view(*state, slice(bytes, len));
+            }
+            bytes[at] = good[i][at];
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -284,6 +336,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(long_json, setup, teardown),
         cmocka_unit_test_setup_teardown(others_write_differently, setup, teardown),
         cmocka_unit_test_setup_teardown(unknown_types_pass_through, setup, teardown),
+        cmocka_unit_test_setup_teardown(view_of_an_any, setup, teardown),
         cmocka_unit_test_setup_teardown(malformed, setup, teardown),
         cmocka_unit_test_setup_teardown(memory_is_bounded, setup, teardown),
     };

@@ -115,6 +115,9 @@ wire_any *wire_any_from_value(const struct value *value, struct arena *arena);
 int wire_value_from_any(const wire_any *any, struct arena *arena, struct value *value,
                         struct error *err);
 
+/* A packed Any, as wire_unpack has it, but for its value, which is a view into `bytes`. */
+int wire_any_view(struct slice bytes, struct arena *arena, wire_any **any, struct error *err);
+
 #define WIRE_TYPE_PREFIX     "type.googleapis.com/"
 #define WIRE_DISPATCH_PREFIX "buf.build/stealthrocket/dispatch-proto/"
 
