@@ -25,18 +25,19 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "store/bulk.h"
 #include "store/lock.h"
 #include "store/schema.h"
 #include "store/store.h"
 
 enum {
-    SUB_BITS = 20,
     WAL_BYTES = 32 << 20,   /* a checkpoint is due */
     WAL_TIMES_MAX = 8,      /* at so many times that, one that waits for readers, and starts the WAL
                                over */
     BUSY_TIMEOUT_MS = 5000, /* for locks of other connections, which are short */
     BALLAST_ROW = 1 << 20,
     WAL_PIECE = 1 << 16, /* a VFS takes less than 128 KiB at once */
+    BULK_MIN = 8,        /* so many operations are made by one statement */
 };
 
 struct sqlite {
@@ -51,6 +52,8 @@ struct sqlite {
     int checkpoint_at;
     sqlite3_stmt *begin, *commit, *rollback, *epoch;
     sqlite3_stmt *put[TABLE_COUNT], *delete[TABLE_COUNT];
+    sqlite3_stmt *put_bulk[TABLE_COUNT], *delete_bulk[TABLE_COUNT];
+    struct bulk bulk;                   /* what these read */
     sqlite3_stmt *walk[TABLE_COUNT][2]; /* ascending, descending; NULL while in use */
 };
 
@@ -101,6 +104,14 @@ static bool prepare_writes(struct sqlite *s)
         s->delete[t] = prepare(s->db, "DELETE FROM %s WHERE id = ?1", table_names[t]);
         if (!s->delete[t])
             return false;
+        s->put_bulk[t] =
+            prepare(s->db, "REPLACE INTO %s(id, value) SELECT id, value FROM bulk", table_names[t]);
+        if (!s->put_bulk[t])
+            return false;
+        s->delete_bulk[t] =
+            prepare(s->db, "DELETE FROM %s WHERE id IN (SELECT id FROM bulk)", table_names[t]);
+        if (!s->delete_bulk[t])
+            return false;
     }
     return true;
 }
@@ -124,6 +135,8 @@ static void disconnect(struct sqlite *s, bool checkpoint)
     for (int t = 0; t < TABLE_COUNT; t++) {
         finalize(&s->put[t]);
         finalize(&s->delete[t]);
+        finalize(&s->put_bulk[t]);
+        finalize(&s->delete_bulk[t]);
         finalize(&s->walk[t][0]);
         finalize(&s->walk[t][1]);
     }
@@ -225,7 +238,9 @@ static int configure(struct sqlite *s, bool read_only, struct error *err)
     s->wal_most = s->checkpoint_at = (int)(WAL_BYTES / page_size);
     sqlite3_wal_hook(s->db, note_wal_pages, s);
     s->unsynced = true;
-    return prepare_writes(s) ? CODE_OK : schema_error(s->db, "use", s->path, err);
+    return !bulk_register(s->db, &s->bulk) && prepare_writes(s)
+               ? CODE_OK
+               : schema_error(s->db, "use", s->path, err);
 }
 
 static int connect_to(struct sqlite *s, bool read_only, struct error *err)
@@ -276,13 +291,42 @@ static int read_epoch(struct sqlite *s, uint64_t *epoch)
 static int apply_op(struct sqlite *s, const struct batch_op *op)
 {
     sqlite3_stmt *stmt = op->put ? s->put[op->table] : s->delete[op->table];
-    int rc = sqlite3_bind_int64(stmt, 1, (int64_t)(op->key << SUB_BITS | op->sub));
+    int rc = sqlite3_bind_int64(stmt, 1, bulk_id(op->key, op->sub));
 
     /* A NULL pointer would be an SQL NULL, not an empty value. */
     if (!rc && op->put)
         rc = sqlite3_bind_blob64(stmt, 2, op->value.len ? op->value.data : "", op->value.len,
                                  SQLITE_STATIC);
     return rc ? rc : run(stmt);
+}
+
+static int apply_list(struct sqlite *s, const struct bulk_list *list)
+{
+    const struct batch_op *op = list->count ? list->rows->op : NULL;
+    int rc = SQLITE_OK;
+
+    if (list->count >= BULK_MIN) {
+        s->bulk.read = list;
+        return run(op->put ? s->put_bulk[op->table] : s->delete_bulk[op->table]);
+    }
+    for (size_t i = 0; i < list->count && !rc; i++)
+        rc = apply_op(s, list->rows[i].op);
+    return rc;
+}
+
+static int apply_batch(struct sqlite *s, const struct batch *batch)
+{
+    int rc = SQLITE_OK;
+
+    if (batch->count >= BULK_MIN) {
+        bulk_arrange(&s->bulk, batch);
+        for (size_t i = 0; i < BULK_LISTS && !rc; i++)
+            rc = apply_list(s, &s->bulk.lists[i]);
+    } else {
+        for (size_t i = 0; i < batch->count && !rc; i++)
+            rc = apply_op(s, &batch->ops[i]);
+    }
+    return rc;
 }
 
 static bool sqlite_upkeep_due(struct store *store)
@@ -333,6 +377,8 @@ static int sqlite_commit(struct store *store, uint32_t partition, uint64_t epoch
         return code;
     if (s->broken)
         return must_fence(s, err);
+    if (!bulk_reserve(&s->bulk, batch->count))
+        return error_memory(err);
     if (run(s->begin) || read_epoch(s, &current))
         return doubt(s, "write to", err);
     if (current == 0 || current != epoch) {
@@ -340,11 +386,7 @@ static int sqlite_commit(struct store *store, uint32_t partition, uint64_t epoch
             return doubt(s, "write to", err);
         return epoch_over(s, epoch, current, err);
     }
-    for (size_t i = 0; i < batch->count; i++) {
-        if (apply_op(s, &batch->ops[i]))
-            return doubt(s, "write to", err);
-    }
-    if (run(s->commit))
+    if (apply_batch(s, batch) || run(s->commit))
         return doubt(s, "write to", err);
     return CODE_OK;
 }
@@ -494,10 +536,10 @@ static void give_walk(struct sqlite *s, const struct store_range *range, sqlite3
 static int bind_range(sqlite3_stmt *stmt, const struct store_range *r)
 {
     int64_t limit = r->limit && r->limit < INT64_MAX ? (int64_t)r->limit : -1;
-    int rc = sqlite3_bind_int64(stmt, 1, (int64_t)(r->from_key << SUB_BITS | r->from_sub));
+    int rc = sqlite3_bind_int64(stmt, 1, bulk_id(r->from_key, r->from_sub));
 
     if (!rc)
-        rc = sqlite3_bind_int64(stmt, 2, (int64_t)(r->to_key << SUB_BITS | r->to_sub));
+        rc = sqlite3_bind_int64(stmt, 2, bulk_id(r->to_key, r->to_sub));
     if (!rc)
         rc = sqlite3_bind_int64(stmt, 3, r->from_sub);
     if (!rc)
@@ -523,7 +565,7 @@ static int sqlite_walk(struct store *store, uint32_t partition, const struct sto
     while (!rc && !code && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
         uint64_t id = (uint64_t)sqlite3_column_int64(stmt, 0);
         const void *data = sqlite3_column_blob(stmt, 1);
-        struct store_row row = {.key = id >> SUB_BITS,
+        struct store_row row = {.key = id >> BULK_SUB_BITS,
                                 .sub = (uint32_t)(id & SUB_MAX),
                                 .value = slice(data, (size_t)sqlite3_column_bytes(stmt, 1))};
 
@@ -545,6 +587,7 @@ static void sqlite_close(struct store *store)
     /* What is in doubt is left as it is for the next one who opens the file, and fences. */
     disconnect(s, store->ops->commit && !s->broken && !s->unsynced);
     store_lock_release(s->lock);
+    bulk_free(&s->bulk);
     free(s->path);
     free(s);
 }
