@@ -51,6 +51,19 @@ static void answer_without_memory(struct engine_answer *a)
     a->max_wait_ns = -1;
 }
 
+/* The call ends so, whatever it answered. */
+static void answer_end(struct engine_answer *a, enum status status, const char *type,
+                       const char *message)
+{
+    answer_free(a);
+    a->outcome = ENGINE_EXIT;
+    a->status = status;
+    a->max_wait_ns = -1;
+    a->error = answer_error(type, message);
+    if (!a->error)
+        answer_without_memory(a);
+}
+
 __attribute__((format(printf, 2, 3))) static void answer_invalid(struct engine_answer *a,
                                                                  const char *format, ...)
 {
@@ -60,13 +73,7 @@ __attribute__((format(printf, 2, 3))) static void answer_invalid(struct engine_a
     va_start(args, format);
     error_setv(&why, CODE_INVALID_ARGUMENT, format, args);
     va_end(args);
-    answer_free(a);
-    a->outcome = ENGINE_EXIT;
-    a->status = STATUS_INVALID_RESPONSE;
-    a->max_wait_ns = -1;
-    a->error = answer_error("invalid_response", why.message);
-    if (!a->error)
-        answer_without_memory(a);
+    answer_end(a, STATUS_INVALID_RESPONSE, "invalid_response", why.message);
 }
 
 static void answer_tail(const struct call_limits *limits, wire_call *call, struct engine_answer *a)
@@ -87,11 +94,14 @@ static void answer_tail(const struct call_limits *limits, wire_call *call, struc
     }
     if (code) {
         free(specs);
+        error_set(&why, code, "the tail call to '%.*s' cannot be made: %s",
+                  call_clip(call->function), call->function, why.message);
         if (code == CODE_RESOURCE_EXHAUSTED)
             answer_without_memory(a);
+        else if (code == CODE_PERMISSION_DENIED)
+            answer_end(a, STATUS_PERMISSION_DENIED, code_name(code), why.message);
         else
-            answer_invalid(a, "the tail call to '%.*s' cannot be made: %s",
-                           call_clip(call->function), call->function, why.message);
+            answer_invalid(a, "%s", why.message);
         return;
     }
     a->outcome = ENGINE_TAIL;

@@ -297,6 +297,27 @@ static void polls_go_where_they_may(void **state)
     answer_free(&s.answer);
 }
 
+static void tail_calls_go_where_they_may(void **state)
+{
+    char b[] = "http://b", bad[] = "ftp://x";
+    struct call_limits limited = limits;
+    struct said s;
+
+    (void)state;
+    limited.check_endpoint = only_a;
+    limited.check_endpoint_arg = "arg";
+    say_exit(&s, STATUS_OK);
+    s.done.tail_call = &s.call;
+    s.call.endpoint = b;
+    s.call.input = &s.input;
+    answer_from_response(&limited, &s.response, &s.answer);
+    expect_exit(&s, STATUS_PERMISSION_DENIED, "permission_denied",
+                "the tail call to 'f' cannot be made: http://b is not a");
+    s.call.endpoint = bad; /* no policy's matter */
+    answer_from_response(&limited, &s.response, &s.answer);
+    expect_exit(&s, STATUS_INVALID_RESPONSE, "invalid_response", "the tail call to 'f'");
+}
+
 static void polls_are_refused_as_a_whole(void **state)
 {
     char bad[] = "ftp://x";
@@ -549,6 +570,7 @@ int main(void)
         cmocka_unit_test(a_tail_call_counts_before_all_else),
         cmocka_unit_test(polls),
         cmocka_unit_test(polls_go_where_they_may),
+        cmocka_unit_test(tail_calls_go_where_they_may),
         cmocka_unit_test(polls_are_refused_as_a_whole),
         cmocka_unit_test(extensions),
         cmocka_unit_test(diverged_code_is_no_overload),

@@ -162,6 +162,43 @@ static int setup_small(void **state)
     return 0;
 }
 
+static int not_there(const void *arg, struct slice endpoint, struct error *err)
+{
+    (void)arg;
+    return slice_eq_str(endpoint, "http://there")
+               ? error_set(err, CODE_PERMISSION_DENIED, "not there")
+               : CODE_OK;
+}
+
+static int setup_guarded(void **state)
+{
+    struct world *w = calloc(1, sizeof *w);
+
+    assert_non_null(w);
+    *state = w;
+    w->options.check_endpoint = not_there;
+    world_init(w);
+    return 0;
+}
+
+static void a_tail_call_goes_where_it_may(void **state)
+{
+    struct world *w = *state;
+    char id[ID_TEXT_LEN + 1];
+    struct got got;
+
+    world_dispatch(w, "f", NULL, id);
+    answer_with_tail_to(world_take_run(w), "g", "http://here");
+    world_settle(w);
+    answer_with_tail_to(world_take(w, "g"), "h", "http://there");
+    world_settle(w);
+    world_get(w, id, &got);
+    assert_int_equal(got.state, DISPATCH__V1__STATE__STATE_DONE);
+    assert_int_equal(got.status, STATUS_PERMISSION_DENIED);
+    assert_string_equal(got.error_type, "permission_denied");
+    assert_string_equal(got.error_message, "the tail call to 'h' cannot be made: not there");
+}
+
 static void a_poll_waits_for_room_and_is_read_back(void **state)
 {
     struct world *w = *state;
@@ -197,6 +234,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_typed_state_grows, setup, teardown),
         cmocka_unit_test_setup_teardown(bytes_grow_from_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_tail_call_goes_where_it_may, setup_guarded, teardown),
         cmocka_unit_test_setup_teardown(a_poll_waits_for_room_and_is_read_back, setup_small,
                                         teardown),
     };

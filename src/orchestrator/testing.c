@@ -458,8 +458,8 @@ void answer_with_poll(struct orchestrator_run *run, const char *state, const str
     arena_reset(&arena);
 }
 
-void answer_with_tail(struct orchestrator_run *run, enum status status, const char *function,
-                      const char *input)
+static void answer_tail(struct orchestrator_run *run, enum status status, const char *function,
+                        const char *endpoint, const char *input)
 {
     wire_run_response response = DISPATCH__SDK__V1__RUN_RESPONSE__INIT;
     wire_exit done = DISPATCH__SDK__V1__EXIT__INIT;
@@ -472,10 +472,22 @@ void answer_with_tail(struct orchestrator_run *run, enum status status, const ch
     response.exit = &done;
     done.tail_call = &call;
     call.function = arena_dup(&arena, slice_str(function));
+    call.endpoint = arena_dup(&arena, slice_str(endpoint));
     if (input)
         call.input = any_of(&arena, input);
     scarce_pause(false);
     orchestrator_run_answered(run, &response);
     scarce_pause(true);
     arena_reset(&arena);
+}
+
+void answer_with_tail(struct orchestrator_run *run, enum status status, const char *function,
+                      const char *input)
+{
+    answer_tail(run, status, function, "", input);
+}
+
+void answer_with_tail_to(struct orchestrator_run *run, const char *function, const char *endpoint)
+{
+    answer_tail(run, STATUS_OK, function, endpoint, NULL);
 }

@@ -107,6 +107,7 @@ void answer_with_poll(struct orchestrator_run *run, const char *state, const str
                       size_t count, int32_t min_results, int64_t max_wait_ns);
 void answer_with_tail(struct orchestrator_run *run, enum status status, const char *function,
                       const char *input);
+void answer_with_tail_to(struct orchestrator_run *run, const char *function, const char *endpoint);
 
 /* What an Any of a StringValue says; "" for none. */
 void any_text(const wire_any *any, char *out, size_t size);

@@ -157,6 +157,13 @@ static void test_endpoints_not_allowed(void **state)
     assert_non_null(strstr(error.message, "--allow-endpoint"));
     harness_finish(&h);
 
+    harness_start_restricted(&h, "127.0.0.0/8");
+    info = harness_wait(&h, harness_dispatch(&h, "away", "null"));
+    assert_int_equal(info->status, DISPATCH__SDK__V1__STATUS__STATUS_PERMISSION_DENIED);
+    assert_string_equal(info->result->error->type, "permission_denied");
+    assert_non_null(strstr(info->result->error->message, "the tail call to 'echo'"));
+    harness_finish(&h);
+
     /* What the name means is known at the run alone. */
     harness_start_restricted(&h, "10.0.0.0/8");
     snprintf(h.endpoint_url, sizeof h.endpoint_url, "http://localhost:1");

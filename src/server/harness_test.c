@@ -71,6 +71,22 @@ static void parent(struct net_exchange *exchange, const wire_run_request *run)
     exit_with(exchange, run->poll_result->results[0]->output);
 }
 
+/* A tail call to another address. */
+static void tail_away(struct net_exchange *exchange)
+{
+    wire_run_response response = DISPATCH__SDK__V1__RUN_RESPONSE__INIT;
+    wire_exit done = DISPATCH__SDK__V1__EXIT__INIT;
+    wire_call call = DISPATCH__SDK__V1__CALL__INIT;
+
+    call.function = (char *)"echo";
+    call.endpoint = (char *)"http://10.1.2.3";
+    done.tail_call = &call;
+    response.status = DISPATCH__SDK__V1__STATUS__STATUS_OK;
+    response.directive_case = DISPATCH__SDK__V1__RUN_RESPONSE__DIRECTIVE_EXIT;
+    response.exit = &done;
+    answer_run(exchange, &response);
+}
+
 static void keep_header(const struct net_header *headers, size_t count, const char *name, char *to,
                         size_t size)
 {
@@ -129,6 +145,8 @@ static void serve_run(void *arg, struct net_exchange *exchange, const struct net
         net_answer(exchange, 503, NULL, 0, NULL);
     } else if (strcmp(run->function, "parent") == 0) {
         parent(exchange, run);
+    } else if (strcmp(run->function, "away") == 0) {
+        tail_away(exchange);
     } else {
         exit_with(exchange, run->input);
     }
