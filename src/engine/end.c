@@ -76,6 +76,17 @@ static enum move end_move(enum call_end end)
     return moves[end];
 }
 
+/* A call has become loose, or is no longer. */
+static void count_loose(struct engine *e, const struct call *c, bool loose)
+{
+    struct call *root = call_find(e, c->root_id);
+
+    if (!root)
+        return;
+    assert(root->loose > 0 || loose);
+    root->loose = loose ? root->loose + 1 : root->loose - 1;
+}
+
 void call_finish(struct engine *e, struct call *c, int64_t now, enum status status,
                  enum call_end end, struct blob *output, struct blob *error)
 {
@@ -88,6 +99,8 @@ void call_finish(struct engine *e, struct call *c, int64_t now, enum status stat
                                                .attempt = c->attempt});
     call_dequeue(e, c);
     call_stop_timer(e, c);
+    if (call_is_loose(c))
+        count_loose(e, c, false);
     c->delivered = 0;
     call_orphan_children(e, c, now, good ? ORPHANS_LEAVE : ORPHANS_CANCEL_UNSTARTED);
     call_drop_state(e, c);
@@ -120,15 +133,8 @@ static void orphan(struct engine *e, struct call *parent, struct call *child)
     parent->outstanding--;
     if (child->state == CALL_DONE)
         call_unstore(e, child); /* nobody will take the result */
-}
-
-/* A live call that nobody waits for any more is not found from its root. */
-static void scatter(struct engine *e, const struct call *c)
-{
-    struct call *root = call_find(e, c->root_id);
-
-    if (root)
-        root->scattered = true;
+    else
+        count_loose(e, child, true);
 }
 
 void call_take_result(struct engine *e, struct call *c, struct call *child)
@@ -166,8 +172,6 @@ void call_orphan_children(struct engine *e, struct call *c, int64_t now, enum or
         orphan(e, c, child);
         if (what == ORPHANS_CANCEL_UNSTARTED && !started && child->state != CALL_DONE)
             call_finish(e, child, now, STATUS_PERMANENT_ERROR, END_CANCELLED, NULL, NULL);
-        else if (child->state != CALL_DONE)
-            scatter(e, child);
     }
 }
 

@@ -146,7 +146,7 @@ void call_row(const struct engine *e, const struct call *c, struct engine_row *r
         .root = c->root_id,
         .correlation_id = c->correlation_id,
         .generation = c->generation,
-        .parent_generation = c->parent_generation,
+        .parent_generation = c->depth ? c->parent_generation : 0,
         .depth = c->depth,
         .org = atom_slice(c->target->org),
         .function = atom_slice(c->target->function),

@@ -108,7 +108,11 @@ struct call {
         uint32_t result_len; /* DONE */
     };
     uint32_t needs; /* the commit that must be confirmed before it runs: its number's low bits */
-    uint32_t generation, parent_generation;
+    uint32_t generation;
+    union {
+        uint32_t parent_generation;
+        uint32_t loose; /* a root's: calls of its tree that are (call_is_loose): swap.c */
+    };
     uint32_t attempts, resumes;
     int32_t priority;
     uint16_t depth;
@@ -126,11 +130,16 @@ struct call {
     bool inbox_error : 1;    /* one in the inbox has failed */
     bool failed : 1;         /* done, with an error for the parent */
     bool is_event : 1;       /* completed from outside: event.c */
-    bool scattered : 1;      /* a root: a call of its tree is not linked from it: swap.c */
     uint8_t input_class : 6; /* row_size_class of its input */
 };
 
 #define COUNT_MAX UINT16_MAX
+
+/* Live, and nobody waits for it any more: so it is not found from its root. */
+static inline bool call_is_loose(const struct call *c)
+{
+    return c->depth && !c->parent && c->state != CALL_DONE;
+}
 
 /* A batch and what is held until it is confirmed. */
 struct commit {

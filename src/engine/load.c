@@ -54,7 +54,7 @@ static bool fill(struct engine *e, struct call *c, const struct engine_row *r)
     c->root_id = r->root;
     c->correlation_id = r->correlation_id;
     c->generation = r->generation;
-    c->parent_generation = r->parent_generation;
+    c->parent_generation = r->depth ? r->parent_generation : 0; /* else: loose */
     c->depth = (uint16_t)r->depth;
     c->created = r->created;
     c->expires = r->expires;
@@ -91,14 +91,14 @@ static bool fill(struct engine *e, struct call *c, const struct engine_row *r)
 
 /* Joins it to the parent that waits for it, if that one is still there and of the same generation.
  */
-static void join_parent(struct engine *e, struct call *c)
+static void join_parent(struct engine *e, struct call *c, bool live)
 {
     struct call *parent = c->depth ? call_find(e, c->parent_id) : NULL;
 
     if (!parent || parent->state == CALL_DONE || parent->generation != c->parent_generation) {
         parent = call_find(e, c->root_id);
-        if (parent && c->depth)
-            parent->scattered = true;
+        if (parent && c->depth && live)
+            parent->loose++;
         return;
     }
     c->parent = parent->self;
@@ -134,7 +134,7 @@ static int load_call(struct engine *e, const struct engine_row *r, struct error 
     if (!c || !calls_reserve(e, 1) || !fill(e, c, r))
         return error_memory(err); /* the engine is destroyed after a failed load */
     call_insert(e, c);
-    join_parent(e, c);
+    join_parent(e, c, r->state != CALL_DONE);
     if (r->state != CALL_SUSPENDED) /* whose children are known only when all is read: go_on */
         call_move(e, c, moves[r->state]);
     return CODE_OK;

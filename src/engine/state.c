@@ -135,7 +135,7 @@ void engine_check(const struct engine *e)
 {
     uint64_t by_state[CALL_STATES] = {0};
     uint32_t pos = 0, stalls = 0, calls = 0, refs = 0, group_refs = 0, ready = 0, queued = 0;
-    uint64_t shares = 0;
+    uint64_t shares = 0, loose = 0, counted = 0;
     uint32_t in_flight = 0;
     const struct target *t;
     const struct org *o;
@@ -144,6 +144,8 @@ void engine_check(const struct engine *e)
     while ((c = call_next(e, &pos))) {
         check_call(e, c);
         by_state[c->state]++;
+        loose += call_is_loose(c) && call_find(e, c->root_id);
+        counted += c->depth ? 0 : c->loose;
         calls++;
         stalls += c->stalled;
         queued += c->state == CALL_READY && !call_is_held(e, c);
@@ -171,6 +173,7 @@ void engine_check(const struct engine *e)
     pos = 0;
     while ((o = map_next(&e->org_by_name, &pos, NULL)))
         shares += o->calls;
+    assert(loose == counted);
     assert(shares == calls + e->growing && e->lent <= calls);
     assert(calls == e->call_count && calls == refs && group_refs == e->target_by_key.len);
     assert(in_flight == e->in_flight && in_flight <= e->config.runs_max);

@@ -14,8 +14,8 @@
  * whose row was not deleted durably sleeps again, as its calls were when it last left.
  *
  * A tree is found by its root, and its calls by the links from it. So one that has a live call that
- * is not linked any more (of an earlier generation, say) stays: call.scattered, and so do calls
- * whose root is done. Whoever has but the id of a call learns its root from its row.
+ * is not linked any more (of an earlier generation, say) stays until that has ended: call.loose; and
+ * so do calls whose root is done. Whoever has but the id of a call learns its root from its row.
  *
  * Each organization has its trees in a heap of its own, and its share of the room (org.c): one with
  * a million trees that are due holds up no other's.
@@ -287,7 +287,7 @@ static void sweep(struct engine *e, int64_t now)
             e->sweep_rest = time_add(now, (1 + e->call_count / REST_CALLS) * NS_PER_S);
             break;
         }
-        if (c->root_id != c->id || c->scattered || c->state == CALL_DONE)
+        if (c->root_id != c->id || c->loose || c->state == CALL_DONE)
             continue;
         s.ids = NULL;
         if (!survey_tree(e, c, &s) || s.wake < time_add(now, SLEEP_NS >> (2 * e->sweep_round)))

@@ -172,7 +172,7 @@ static void test_a_tree_comes_back_with_its_results(void **state)
     bench_destroy(b);
 }
 
-/* One whose call is not linked to it any more stays, also after a crash. */
+/* One whose call is not linked to it any more stays until that has ended, also after a crash. */
 static void test_a_scattered_tree_stays(void **state)
 {
     struct bench *b = small();
@@ -198,6 +198,14 @@ static void test_a_scattered_tree_stays(void **state)
         sleeper(b, 10 * HOUR);
     assert_false(is_out(b, id));
     assert_int_equal(bench_state(b, late), CALL_SUSPENDED);
+    assert_int_equal(engine_cancel(b->e, b->now, late, NULL, &err), 0);
+    bench_commit(b);
+    for (int i = 0; i < 80 && !is_out(b, id); i++) {
+        engine_check(b->e);
+        bench_advance(b, 2 * NS_PER_S);
+        sleeper(b, 10 * HOUR);
+    }
+    assert_true(is_out(b, id));
     bench_destroy(b);
 }
 
