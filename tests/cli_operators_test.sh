@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # The commands about calls: against a file that nobody holds, against a server by its API and by the
-# socket of its store, and against a program that has the orchestrator inside.
+# socket of its store, and against programs that have the orchestrator inside: on a thread, and in a
+# loop of their own.
 #
-# usage: cli_operators_test.sh DISPATCH ENDPOINT APPROVAL
+# usage: cli_operators_test.sh DISPATCH ENDPOINT APPROVAL OWN_LOOP_APP
 set -eu
-approval=$3
+approval=$3 looping=$4
 . "$(dirname "$0")/server_lib.sh"
 unset DISPATCH_API_KEY DISPATCH_API_URL DISPATCH_STORE DISPATCH_ENDPOINT_URL NO_COLOR
 
@@ -168,3 +169,63 @@ endpoint_pid=''
 [ "$(cat "$dir/approved")" = refunded ] || fail "not approved: $(cat "$dir/approved")"
 prints '"refunded"' ask wait "$id"
 lacks "$(ask get "$id")" journal
+
+# --- A program that holds it in a loop of its own, without a thread: all of the commands, and what
+# they leave when it has ended.
+store=$dir/looping.db
+mkfifo "$dir/looping" "$dir/open"
+start_looping() {
+    DISPATCH_STORE=sqlite:$store "$looping" <"$dir/looping" >"$dir/open" 2>"$dir/log.looping" &
+    endpoint_pid=$!
+    exec 5>"$dir/looping"
+    read -r said <"$dir/open"
+    has "$said" open
+}
+start_looping
+held() { ask call "$@" --endpoint bridge://looping; }
+prints '{"a":[1,true]}' held echo '{"a": [1, true]}' --wait
+says 1 'Broken: as ever' held fails --wait
+says 1 "function 'nobody' does not exist" held nobody --wait
+failed=$(ask ls --function fails --json | sed -n 's/^{"dispatchId":"\([^"]*\)".*/\1/p')
+again=$(ask retry "$failed")
+says 1 'Broken: as ever' ask wait "$again"
+says 0 "retry of      $failed" ask get "$again"
+later=$(held echo 1 --in 1h)
+says 0 'state         waiting' ask get "$later"
+says 3 'is not done, but waiting' ask wait "$later" --timeout 1ms
+says 0 '' ask cancel "$later"
+says 1 'Cancelled' ask wait "$later"
+asking=$(held asks '"k-1"')
+until_says 'state         suspended' ask get "$asking"
+says 0 '' ask restart "$asking"
+until_says 'generation    2' ask get "$asking"
+until_says 'state         suspended' ask get "$asking"
+says 0 '' ask complete --key k-1 '"yes"'
+prints '"yes"' ask wait "$asking"
+left=$(held asks '"k-2"')
+until_says 'state         suspended' ask get "$left"
+says 0 "$left" ask ls --state live
+
+# It ends; the same file, held by nobody.
+exec 5>&-
+wait "$endpoint_pid" || fail "the program failed: $(cat "$dir/log.looping")"
+endpoint_pid=''
+prints '"yes"' ask wait "$asking"
+says 0 "$left" ask ls --state live
+says 0 'state         suspended' ask get "$left"
+more=$(held echo 5)
+gone=$(held echo 6)
+says 0 '' ask cancel "$gone"
+says 1 'Cancelled' ask wait "$gone"
+says 0 '' ask complete --key k-2 '"late"'
+says 1 'nobody runs what is in the store' ask wait "$left"
+again=$(ask retry "$failed")
+
+# And it goes on with what it finds.
+start_looping
+prints '"late"' ask wait "$left"
+prints '5' ask wait "$more"
+says 1 'Broken: as ever' ask wait "$again"
+exec 5>&-
+wait "$endpoint_pid" || fail "the program failed: $(cat "$dir/log.looping")"
+endpoint_pid=''
