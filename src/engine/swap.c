@@ -14,8 +14,9 @@
  * whose row was not deleted durably sleeps again, as its calls were when it last left.
  *
  * A tree is found by its root, and its calls by the links from it. So one that has a live call that
- * is not linked any more (of an earlier generation, say) stays until that has ended: call.loose; and
- * so do calls whose root is done. Whoever has but the id of a call learns its root from its row.
+ * is not linked any more (of an earlier generation, say) stays until that has ended: call.loose;
+ * and so do calls whose root is done. Whoever has but the id of a call learns its root from its
+ * row.
  *
  * Each organization has its trees in a heap of its own, and its share of the room (org.c): one with
  * a million trees that are due holds up no other's.

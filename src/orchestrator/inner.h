@@ -352,7 +352,8 @@ struct orchestrator {
     struct map waits_by_id;
     struct heap deadlines;
     struct map keyed; /* place to struct keyed: requests with a key that are under way */
-    size_t wait_count, lookup_count, sleeper_count, listing_count;
+    size_t wait_count, lookup_count, sleeper_count;
+    struct list listings;
 
     uint64_t recovered, commits, commit_failures, committed_bytes;
     struct orchestrator_meters meters;

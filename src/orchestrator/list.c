@@ -20,7 +20,7 @@ enum {
     ROWS_MAX = 2000, /* that one walk looks at */
     BYTES_MAX = 8 << 20,
     MESSAGE_MAX = 1000, /* of an error */
-    LISTINGS_MAX = 16,  /* at a time */
+    LISTINGS_MAX = 24,  /* at a time; of one organization, twice as many as are left then: 16 */
     STOP = -1,
 };
 #define WHY_MAX 1024
@@ -32,6 +32,7 @@ struct found {
 
 struct listing {
     struct store_job job;
+    struct list link; /* in o->listings */
     struct orchestrator *o;
     orchestrator_listed *done;
     void *arg;
@@ -281,8 +282,7 @@ static void list_done(struct store_job *job)
     struct arena arena;
     int code = job->code;
 
-    assert(l->o->listing_count > 0);
-    l->o->listing_count--;
+    list_remove(&l->link);
     arena_init(&arena, (size_t)64 << 20);
     if (code == CODE_CANCELED || l->o->destroying)
         code = error_set(&err, CODE_UNAVAILABLE, "the orchestrator is stopping");
@@ -374,17 +374,33 @@ static int read_request(struct listing *l, struct slice org,
     return code;
 }
 
+/* Whether one more may be under way; one organization cannot keep another's out. */
+static int check_room(const struct orchestrator *o, struct slice org, struct error *err)
+{
+    size_t all = 1, mine = 1;
+
+    LIST_FOR_EACH (it, tmp, &o->listings) {
+        all++;
+        mine += slice_eq(LIST_ENTRY(it, struct listing, link)->org, org);
+    }
+    if (all <= LISTINGS_MAX && mine <= 2 * (LISTINGS_MAX - all))
+        return CODE_OK;
+    return error_set(err, CODE_RESOURCE_EXHAUSTED,
+                     "%zu requests to list calls are under way already, %zu of them this "
+                     "organization's: try again when one has been answered",
+                     all - 1, mine - 1);
+}
+
 static int list(struct orchestrator *o, struct slice org, const Dispatch__V1__ListRequest *request,
                 struct listing **out, struct error *err)
 {
     struct listing *l;
     int code = request_check_open(o, err);
 
+    if (!code)
+        code = check_room(o, org, err);
     if (code)
         return code;
-    if (o->listing_count >= LISTINGS_MAX)
-        return error_set(err, CODE_RESOURCE_EXHAUSTED,
-                         "%d requests to list calls are under way already", LISTINGS_MAX);
     l = calloc(1, sizeof *l);
     if (!l)
         return error_memory(err);
@@ -412,6 +428,6 @@ void orchestrator_list(struct orchestrator *o, struct slice org,
     l->done = done;
     l->arg = arg;
     l->job = (struct store_job){.work = list_work, .done = list_done};
-    o->listing_count++;
+    list_append(&o->listings, &l->link);
     store_async_read(o->async, &l->job);
 }

@@ -282,7 +282,7 @@ static void test_refusals(void **state)
     Dispatch__Sdk__V1__Status no_status[] = {(Dispatch__Sdk__V1__Status)99};
     struct world *w = *state;
     Dispatch__V1__ListRequest request = all();
-    struct page pages[17] = {0};
+    struct page pages[17] = {0}, other = {0};
 
     request.limit = 1001;
     assert_refused(w, &request, CODE_INVALID_ARGUMENT, "a page has at most 1000");
@@ -304,7 +304,11 @@ static void test_refusals(void **state)
     for (size_t i = 0; i < 17; i++)
         orchestrator_list(w->o, slice_str(TEST_ORG), &request, listed, &pages[i]);
     assert_int_equal(pages[16].error.code, CODE_RESOURCE_EXHAUSTED);
+    assert_non_null(strstr(pages[16].error.message, "16 of them this organization's"));
+    orchestrator_list(w->o, slice_str("another"), &request, listed, &other);
     world_settle(w);
+    assert_int_equal(other.count, 1);
+    assert_int_equal(other.error.code, 0);
     assert_int_equal(pages[15].count, 1);
     assert_int_equal(pages[15].error.code, 0);
     orchestrator_list(w->o, slice_str(TEST_ORG), &request, listed, &pages[0]);

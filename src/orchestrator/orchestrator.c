@@ -570,6 +570,7 @@ int orchestrator_create(struct orchestrator **out, const struct orchestrator_opt
     list_init(&o->observers);
     list_init(&o->pending);
     list_init(&o->sleepers);
+    list_init(&o->listings);
     list_init(&o->waits);
     map_init(&o->waits_by_id);
     heap_init(&o->deadlines);
@@ -612,7 +613,7 @@ void orchestrator_destroy(struct orchestrator *o)
         ;
     engine_drop(o);
     assert(list_empty(&o->waits) && list_empty(&o->pending));
-    assert(!o->lookup_count && !o->listing_count);
+    assert(!o->lookup_count && list_empty(&o->listings));
     cache_free(&o->cache);
     map_free(&o->runs_by_attempt);
     map_free(&o->waits_by_id);
