@@ -94,6 +94,7 @@ says 2 'no run would have time' server --insecure --run-timeout 0s
 says 2 'a number from 1 to' server --insecure --max-runs 0
 says 2 'a number from 1 to' server --insecure --max-runs 10x
 says 2 'it should be .SCHEME://.HOST' server --insecure --allow-endpoint a:b
+says 2 'lambda-url ftp://h: it is no http:// or' server --insecure --lambda-url ftp://h
 says 2 'addresses are given as a range' server --insecure --allow-endpoint '10.*'
 says 2 'for an hour at least' server --insecure --retention-time 59m
 says 2 'a size is written like' server --insecure --retention-size 10GB

@@ -262,6 +262,7 @@ static int serve(struct running *r, struct error *err)
         .tls_cert_file = s->tls_cert,
         .tls_key_file = s->tls_key,
         .ca_file = s->ca_file,
+        .lambda_url = s->lambda_url,
         .store = s->store,
         .keys = s->insecure ? NULL : &s->keys,
         .first_key_file = *r->key_file ? r->key_file : NULL,

@@ -13,6 +13,7 @@
 
 #include "base/state_dir.h"
 #include "cli/toml.h"
+#include "server/lambda.h"
 
 #define DEFAULT_LISTEN "127.0.0.1:3477"
 #define RUNS_LIMIT     1000000
@@ -28,6 +29,7 @@ enum {
     TLS_KEY,
     CA_FILE,
     ALLOW_ENDPOINT,
+    LAMBDA_URL,
     RUN_TIMEOUT,
     MAX_RUNS,
     GRACE,
@@ -71,6 +73,10 @@ const struct cli_option server_settings_options[] = {
                         "call endpoints that match, and no others: [SCHEME://]HOST[:PORT], where\n"
                         "HOST is a name with '*' for any characters, or a range of addresses\n"
                         "such as 10.0.0.0/8; repeatable"},
+    [LAMBDA_URL] = {"lambda-url", "URL",
+                    "where AWS Lambda's Invoke API is spoken, for calls to arn:aws:lambda:...:\n"
+                    "a proxy that signs for AWS, or an emulator (without: such calls end with an\n"
+                    "error)"},
     [RUN_TIMEOUT] = {"run-timeout", "TIME",
                      "how long an endpoint may take to answer one run (default: 60s)"},
     [MAX_RUNS] = {"max-runs", "N",
@@ -212,6 +218,15 @@ static int read_allow_endpoint(struct server_settings *s, const char *value, str
     return policy_add(&s->policy, value, err);
 }
 
+static int read_lambda_url(struct server_settings *s, const char *value, struct error *err)
+{
+    struct net_url url;
+    int code = lambda_url(value, &url, err);
+
+    s->lambda_url = value;
+    return code;
+}
+
 /* What an option is, beyond what the command line has to know. A reader or the offset of what it
  * sets; neither: what is collected says all. */
 static const struct kind {
@@ -232,6 +247,7 @@ static const struct kind {
     [TLS_KEY] = {.text = offsetof(struct server_settings, tls_key)},
     [CA_FILE] = {.text = offsetof(struct server_settings, ca_file)},
     [ALLOW_ENDPOINT] = {.read = read_allow_endpoint, .repeats = true},
+    [LAMBDA_URL] = {.read = read_lambda_url},
     [RUN_TIMEOUT] = {.read = read_run_timeout, .fallback = "60s"},
     [MAX_RUNS] = {.read = read_max_runs, .fallback = "4096"},
     [GRACE] = {.read = read_grace, .fallback = "10s"},

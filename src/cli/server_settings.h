@@ -34,7 +34,7 @@ struct server_settings {
     /* What they say. */
     const char *listen[SERVER_LISTEN_MAX];
     size_t listen_count;
-    const char *tls_cert, *tls_key, *ca_file;
+    const char *tls_cert, *tls_key, *ca_file, *lambda_url;
     const char *store;
     char default_store[PATH_MAX + 16];
     struct keys keys;

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Calls from their dispatch to their result, and what can be asked meanwhile. No store fails here.
+/*
+ * Calls from their dispatch to their result, and what can be asked meanwhile. No store fails here.
+ *
+ * long: the life of a call, told once.
  */
 #include "orchestrator/testing.h"
 
@@ -279,6 +282,101 @@ static void a_tail_call_goes_on_under_the_same_id(void **state)
     answer_ok(run, "end");
     world_settle(w);
     world_expect(w, id, STATUS_OK, "end");
+}
+
+/* What a run of the child says of it, other than its input. */
+struct told {
+    char id[64], parent[64], root[64];
+    int64_t created, expires;
+};
+
+static struct told told_by(const struct orchestrator_run *run)
+{
+    const wire_run_request *q = run->request;
+    struct told told = {.created = wire_time_ns(q->creation_time),
+                        .expires = wire_time_ns(q->expiration_time)};
+
+    snprintf(told.id, sizeof told.id, "%s", q->dispatch_id);
+    snprintf(told.parent, sizeof told.parent, "%s", q->parent_dispatch_id);
+    snprintf(told.root, sizeof told.root, "%s", q->root_dispatch_id);
+    return told;
+}
+
+/* The next run of the function, some time later, says the same; taken. */
+static struct orchestrator_run *told_again(struct world *w, const char *function,
+                                           const struct told *told)
+{
+    struct orchestrator_run *run;
+    struct told now;
+
+    world_settle(w);
+    world_advance(w, 5 * NS_PER_S);
+    run = world_take(w, function);
+    now = told_by(run);
+    assert_memory_equal(&now, told, sizeof now);
+    return run;
+}
+
+/* Through retries, resumes, tail calls and restarts (protocol 3.1). */
+static void ids_and_times_stay_with_a_call(void **state)
+{
+    const struct child child = {"child", 5}, grandchild = {"leaf", 6};
+    struct world *w = *state;
+    char root[ID_TEXT_LEN + 1];
+    struct orchestrator_run *run;
+    struct told told;
+
+    world_dispatch(w, "root", NULL, root);
+    run = world_take_run(w);
+    told = told_by(run);
+    assert_string_equal(told.id, root);
+    assert_string_equal(told.parent, "");
+    assert_string_equal(told.root, root);
+    answer_with_poll(run, "s", &child, 1, 1, -1);
+    world_settle(w);
+    run = world_take(w, "child");
+    told = told_by(run);
+    assert_string_not_equal(told.id, root);
+    assert_string_equal(told.parent, root);
+    assert_string_equal(told.root, root);
+    assert_int_equal(told.created, w->now);
+    answer_status(run, STATUS_TEMPORARY_ERROR, NULL, NULL);
+    run = told_again(w, "child", &told);
+    answer_with_poll(run, "s", &grandchild, 1, 1, -1);
+    world_settle(w);
+    answer_ok(world_take(w, "leaf"), "done");
+    run = told_again(w, "child", &told);
+    answer_status(run, STATUS_INCOMPATIBLE_STATE, NULL, NULL);
+    run = told_again(w, "child", &told);
+    answer_with_tail(run, STATUS_OK, "tail", NULL);
+    run = told_again(w, "tail", &told);
+    answer_with_tail(run, STATUS_TEMPORARY_ERROR, "again", NULL);
+    answer_ok(told_again(w, "again", &told), "end");
+}
+
+static void a_version_goes_with_each_run(void **state)
+{
+    wire_dispatch_request request = DISPATCH__SDK__V1__DISPATCH_REQUEST__INIT;
+    wire_call call = DISPATCH__SDK__V1__CALL__INIT, *calls[] = {&call};
+    struct reply reply = {0};
+    struct world *w = *state;
+    struct orchestrator_run *run;
+
+    call.function = (char *)"first";
+    call.endpoint = (char *)ENDPOINT;
+    call.version = (char *)"7";
+    request.calls = calls;
+    request.n_calls = 1;
+    orchestrator_dispatch(w->o, slice_str(TEST_ORG), &request, reply_dispatched, &reply);
+    world_settle(w);
+    run = world_take_run(w);
+    assert_true(slice_eq_str(run->version, "7"));
+    answer_with_tail(run, STATUS_OK, "second", NULL);
+    world_settle(w);
+    run = world_take_run(w);
+    assert_int_equal(run->version.len, 0); /* the tail call's own, which has none */
+    answer_ok(run, "end");
+    world_settle(w);
 }
 
 static void an_expired_call_says_how_long_it_was_tried(void **state)
@@ -763,6 +861,8 @@ int main(void)
         TEST(raw_states_come_back_raw),
         TEST(a_poll_that_cannot_be_accepted_comes_back),
         TEST(a_tail_call_goes_on_under_the_same_id),
+        TEST(ids_and_times_stay_with_a_call),
+        TEST(a_version_goes_with_each_run),
         TEST(an_expired_call_says_how_long_it_was_tried),
         TEST(whoever_waits_is_told),
         TEST(a_child_that_is_done_can_be_waited_for),

@@ -24,6 +24,7 @@
 
 #include "server/bridge.h"
 #include "server/judge.h"
+#include "server/lambda.h"
 #include "server/signer.h"
 
 #define RUN_PATH "/dispatch.sdk.v1.FunctionService/Run"
@@ -36,6 +37,9 @@ struct http_invoker {
     struct bridge *bridges[INVOKER_BRIDGES_MAX];
     struct sessions *sessions;
     struct signer *signer;
+    struct net_client
+        *lambda; /* to options.lambda_url, which no policy is for; NULL: there is none */
+    struct net_url lambda_url;
     bool stopped;
 };
 
@@ -50,7 +54,8 @@ enum { TYPE = 0, HOST = 4, SIGNED = 5, HEADERS = 8 };
 struct attempt {
     struct http_invoker *invoker;
     struct orchestrator_run *run;
-    struct bridge *bridge; /* NULL: the endpoint is a URL */
+    struct bridge *bridge; /* NULL: the endpoint is a URL, or on Lambda */
+    bool lambda;
     struct net_url url;
     struct list held;        /* in the bridge */
     struct signing *signing; /* NULL: it is not being signed */
@@ -124,13 +129,16 @@ static void failed(struct http_invoker *invoker, struct orchestrator_run *run,
     invoker->options.changed(invoker->options.arg);
 }
 
-static void answered(struct http_invoker *invoker, struct orchestrator_run *run,
-                     const struct net_response *response)
+static void answered(const struct attempt *attempt, const struct net_response *response)
 {
+    bool (*judge)(const struct net_response *, struct slice, struct arena *, wire_run_response **,
+                  struct run_failure *) = attempt->lambda ? lambda_judge : judge_response;
+    struct http_invoker *invoker = attempt->invoker;
+    struct orchestrator_run *run = attempt->run;
     wire_run_response *message;
     struct run_failure failure;
 
-    if (!judge_response(response, run->endpoint, run->arena, &message, &failure)) {
+    if (!judge(response, run->endpoint, run->arena, &message, &failure)) {
         failed(invoker, run, &failure);
         return;
     }
@@ -196,7 +204,7 @@ static void run_done(void *arg, const struct net_response *response)
         bridge_refused(attempt->bridge);
         hold(attempt);
     } else {
-        answered(invoker, run, response);
+        answered(attempt, response);
     }
 }
 
@@ -256,9 +264,13 @@ static int make_request(struct attempt *attempt, struct net_header headers[HEADE
                         struct net_outgoing *request, struct error *err)
 {
     struct orchestrator_run *run = attempt->run;
+    const char *type = attempt->lambda ? "application/json" : "application/proto";
 
-    headers[TYPE] = (struct net_header){slice_str("content-type"), slice_str("application/proto")};
+    headers[TYPE] = (struct net_header){slice_str("content-type"), slice_str(type)};
     headers[1] = (struct net_header){slice_str("connect-protocol-version"), slice_str("1")};
+    if (attempt->lambda)
+        headers[1] =
+            (struct net_header){slice_str("x-amz-invocation-type"), slice_str("RequestResponse")};
     headers[2] =
         (struct net_header){slice_str("user-agent"), slice_str("dispatch/" DISPATCH_VERSION)};
     headers[3] = (struct net_header){slice_str("x-request-id"),
@@ -267,10 +279,13 @@ static int make_request(struct attempt *attempt, struct net_header headers[HEADE
         .host = attempt->url.host,
         .port = attempt->url.port,
         .method = slice_str("POST"),
-        .target = run_target(&attempt->url, run->arena),
         .headers = headers,
         .header_count = HOST,
     };
+    if (attempt->lambda)
+        return lambda_target(&attempt->url, run->endpoint, run->version, run->arena,
+                             &request->target, err);
+    request->target = run_target(&attempt->url, run->arena);
     return request->target.data ? CODE_OK : error_memory(err);
 }
 
@@ -309,7 +324,8 @@ static int post_run(struct attempt *attempt, struct blob *body,
     request.timeout_ms = run_timeout(invoker, attempt->run->expires);
     request.done = run_done;
     request.arg = attempt;
-    code = net_client_send(invoker->client, &request, &attempt->call, err);
+    code = net_client_send(attempt->lambda ? invoker->lambda : invoker->client, &request,
+                           &attempt->call, err);
     if (code == CODE_OK)
         invoker->in_flight++;
     return code;
@@ -345,9 +361,11 @@ static int send_run(struct attempt *attempt, struct error *err)
 {
     const struct orchestrator_run *run = attempt->run;
     const struct credentials *credentials = attempt->invoker->options.credentials;
-    const struct credential *key =
-        credentials && !attempt->bridge ? credentials_signer(credentials, run->org) : NULL;
-    struct blob *body = wire_pack_blob(run->request);
+    const struct credential *key = credentials && !attempt->bridge && !attempt->lambda
+                                       ? credentials_signer(credentials, run->org)
+                                       : NULL;
+    struct blob *body =
+        attempt->lambda ? wire_lambda_payload(run->request) : wire_pack_blob(run->request);
     int code;
 
     if (!body)
@@ -419,7 +437,7 @@ static struct blob *fetched_request(struct session_run *fetched)
 
 static void fetched_answered(struct session_run *fetched, const struct net_response *response)
 {
-    answered(of_fetched(fetched)->invoker, of_fetched(fetched)->run, response);
+    answered(of_fetched(fetched), response);
 }
 
 static void fetched_abandoned(struct session_run *fetched, const char *why)
@@ -471,11 +489,16 @@ static int find_endpoint(struct attempt *attempt, struct error *err)
     bool bridged = slice_eq_str(scheme, "bridge");
     int code;
 
-    if (slice_eq_str(scheme, "arn"))
-        return error_set(err, CODE_UNIMPLEMENTED,
-                         "%.*s: this server has no invoker for AWS Lambda: put the function behind "
-                         "an http:// or https:// endpoint",
-                         SLICE_FMT(endpoint));
+    if (slice_eq_str(scheme, "arn")) {
+        attempt->lambda = true;
+        attempt->url = invoker->lambda_url;
+        return invoker->lambda ? CODE_OK
+                               : error_set(err, CODE_UNIMPLEMENTED,
+                                           "%.*s: this server has no invoker for AWS Lambda: start "
+                                           "it with --lambda-url, or put the function behind an "
+                                           "http:// or https:// endpoint",
+                                           SLICE_FMT(endpoint));
+    }
     if (!slice_eq_str(scheme, "http") && !slice_eq_str(scheme, "https") && !bridged)
         return error_set(err, CODE_UNIMPLEMENTED,
                          "%.*s: this version (" DISPATCH_VERSION
@@ -552,6 +575,20 @@ static void invoker_cancel(struct invoker *vtable, struct orchestrator_run *run)
 
 /* --- life ------------------------------------------------------------------------------------ */
 
+static int create_lambda(struct http_invoker *invoker, const struct net_client_options *client,
+                         struct error *err)
+{
+    const struct http_invoker_options *options = &invoker->options;
+    struct net_client_options unguarded = *client;
+    int code;
+
+    if (!options->lambda_url)
+        return CODE_OK;
+    unguarded.refuses = NULL;
+    code = lambda_url(options->lambda_url, &invoker->lambda_url, err);
+    return code ? code : net_client_create(&invoker->lambda, options->loop, &unguarded, err);
+}
+
 static int create_bridges(struct http_invoker *invoker, const struct http_invoker_options *options,
                           struct error *err)
 {
@@ -598,6 +635,8 @@ int http_invoker_create(struct http_invoker **out, const struct http_invoker_opt
         invoker->options.timeout_ms = INVOKER_TIMEOUT_MS;
     invoker->vtable = (struct invoker){.run = invoker_run, .cancel = invoker_cancel};
     code = net_client_create(&invoker->client, options->loop, &client, err);
+    if (code == CODE_OK)
+        code = create_lambda(invoker, &client, err);
     invoker->signer = signer_create(options->loop, run_signed);
     if (code == CODE_OK && !invoker->signer)
         code = error_memory(err);
@@ -642,6 +681,8 @@ void http_invoker_destroy(struct http_invoker *invoker)
     signer_destroy(invoker->signer);
     if (invoker->client)
         net_client_destroy(invoker->client);
+    if (invoker->lambda)
+        net_client_destroy(invoker->lambda);
     free(invoker);
 }
 

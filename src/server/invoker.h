@@ -36,6 +36,9 @@ struct http_invoker_options {
     /* PEM authorities that vouch for https endpoints, instead of the system's; read by
      * http_invoker_create, and by http_invoker_reload_ca */
     const char *ca_file;
+    /* Where the Invoke API of AWS Lambda is spoken (lambda.h), for endpoints that are ARNs;
+     * outlives the invoker; NULL: they are refused */
+    const char *lambda_url;
     /* Runs of an organization that has a signing key are signed; outlives the invoker; or NULL */
     const struct credentials *credentials;
     const struct invoker_bridge *bridges; /* read by http_invoker_create only */

@@ -88,6 +88,17 @@ void orchestrator_run_gone(struct orchestrator_run *run)
     end_run(run, GONE);
 }
 
+/* Of the orchestrator's, too, which is not linked; nothing here makes a key durable. */
+void orchestrator_put_note(struct orchestrator *o, const struct orchestrator_note *note,
+                           orchestrator_cancelled *done, void *arg)
+{
+    (void)o;
+    (void)note;
+    (void)done;
+    (void)arg;
+    fail_msg("a key is put into a store that is not there");
+}
+
 static void changed(void *arg)
 {
     struct world *w = arg;
@@ -440,6 +451,56 @@ static void test_lambda(void **state)
     deliver(w, "arn:aws:lambda:us-east-1:1:function:f");
     assert_int_equal(w->status, STATUS_PERMANENT_ERROR);
     assert_non_null(strstr(w->message, "no invoker for AWS Lambda"));
+}
+
+/* A service that speaks the Invoke API, behind an address that no endpoint may have, and an
+ * organization whose runs are signed elsewhere. */
+static void test_lambda_service(void **state)
+{
+    struct world *w = *state;
+    struct http_invoker_options options = {.loop = w->loop,
+                                           .clock = clock_system(),
+                                           .changed = changed,
+                                           .arg = w,
+                                           .credentials = &w->credentials,
+                                           .policy = &w->policy};
+    char url[64];
+    struct run r;
+
+    http_invoker_destroy(w->invoker);
+    assert_int_equal(policy_add(&w->policy, "10.0.0.0/8", NULL), CODE_OK);
+    snprintf(url, sizeof url, "http://127.0.0.1:%u/aws/", w->port);
+    options.lambda_url = url;
+    assert_int_equal(http_invoker_create(&w->invoker, &options, NULL), CODE_OK);
+    w->plan = (struct planned){.status = 200, .type = "application/json", .body = "\"CAE=\""};
+    run_init(&r, "arn:aws:lambda:us-east-1:1:function:f");
+    r.run.version = slice_str("live");
+    start(w, &r);
+    while (w->ending == PENDING)
+        net_loop_run(w->loop);
+    assert_int_equal(w->ending, ANSWERED);
+    assert_int_equal(w->status, STATUS_OK);
+    assert_string_equal(
+        w->request_line,
+        "POST /aws/2015-03-31/functions/arn%3Aaws%3Alambda%3Aus-east-1%3A1%3Afunction%3Af"
+        "/invocations?Qualifier=live");
+    assert_string_equal(header(w, "content-type"), "application/json");
+    assert_string_equal(header(w, "x-amz-invocation-type"), "RequestResponse");
+    assert_non_null(header(w, "content-length"));
+    assert_null(header(w, "signature"));
+    assert_null(header(w, "connect-protocol-version"));
+    assert_true(slice_eq_str(slice(w->body, w->body_len), "\"CgVncmVldCIEaWQtMTIEaWQtMQ==\""));
+
+    w->plan.extra = (struct net_header){slice_str("x-amz-function-error"), slice_str("Unhandled")};
+    w->plan.body = "{\"errorType\":\"Exit\",\"errorMessage\":\"ended early\"}";
+    deliver(w, "arn:aws:lambda:us-east-1:1:function:f");
+    assert_int_equal(w->ending, FAILED);
+    assert_int_equal(w->status, STATUS_TEMPORARY_ERROR);
+    assert_non_null(strstr(w->message, "ended early"));
+    deliver(w, "arn:aws:lambda:us-east-1:1:layer:f");
+    assert_int_equal(w->status, STATUS_PERMANENT_ERROR);
+    assert_non_null(strstr(w->message, "a function's ARN is"));
+    assert_int_equal(w->requests, 2);
 }
 
 static void test_redirect(void **state)
@@ -836,6 +897,7 @@ int main(void)
         SIGNED(test_signed),
         SIGNED(test_signed_is_cancelled),
         SIGNED(test_signed_is_given_back_by_a_stop),
+        SIGNED(test_lambda_service),
         BRIDGE(test_bridge_delivers),
         BRIDGE(test_bridge_of_another_session),
         BRIDGE(test_bridge_holds_until_somebody_listens),

@@ -483,6 +483,7 @@ static int start(struct server *s, struct error *err)
                                            .arg = s,
                                            .timeout_ms = s->options.run_timeout_ms,
                                            .ca_file = s->options.ca_file,
+                                           .lambda_url = s->options.lambda_url,
                                            .credentials = &s->credentials,
                                            .bridges = s->options.bridges,
                                            .bridge_count = s->options.bridge_count,

@@ -29,6 +29,7 @@ struct server_options {
      * server_reload_tls: they outlive the server, as does the next one. */
     const char *tls_cert_file, *tls_key_file;
     const char *ca_file;    /* see server/invoker.h */
+    const char *lambda_url; /* see server/invoker.h; outlives the server */
     const char *store;      /* for store_open; outlives the server */
     uint32_t store_wait_ms; /* how long to wait for one that another process holds; 0: not */
     bool store_inline;      /* the store is used on the loop's thread, not on threads of its own */

@@ -159,6 +159,19 @@ bool wire_connect_error_parse(struct slice body, struct error *err);
 enum status wire_status_from_code(int code);
 enum status wire_status_from_http(int http_status);
 
+/* --- AWS Lambda ------------------------------------------------------------------------------ */
+
+/* The message as the payload of an invocation: a JSON string, the base64 of its bytes. NULL: no
+ * memory. */
+struct blob *wire_lambda_payload(const void *message);
+/* As wire_unpack, of such a payload. */
+int wire_lambda_unpack(const ProtobufCMessageDescriptor *type, struct slice payload,
+                       struct arena *arena, void *message, struct error *err);
+/* What a payload that tells of an error has as its type and message, in the arena; NULL: nothing.
+ */
+void wire_lambda_error(struct slice payload, struct arena *arena, const char **type,
+                       const char **message);
+
 /* --- gRPC ------------------------------------------------------------------------------------ */
 
 enum { WIRE_GRPC_PREFIX = 5, WIRE_GRPC_COMPRESSED = 1, WIRE_GRPC_TRAILERS = 0x80 };

@@ -6,6 +6,7 @@ import pathlib
 import socket
 import subprocess
 import sys
+import types
 import unittest
 import urllib.request
 
@@ -216,6 +217,36 @@ class Signatures(WorldTest):
         self.assertEqual(listed[0]["asymmetricKey"]["publicKey"], newer)
         status, _ = self.error(app, "nested", "Ada")  # it has the key from before
         self.assertEqual(status, Status.PERMISSION_DENIED)
+
+
+class Lambda(WorldTest):
+    """The SDK's handler for AWS Lambda, and a server that reaches it by its ARN."""
+
+    ARN = "arn:aws:lambda:eu-west-1:123456789012:function:app:live"
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.service = cls.world.start_app("lambda")
+        cls.world.kill(cls.world.server)
+        cls.world.start_server("--lambda-url", cls.service.url)
+        cls.app = types.SimpleNamespace(url=cls.ARN)
+
+    def test_coroutine(self):
+        self.assertEqual(self.value(self.app, "nested", "Ada"), "Hello, Ada! Hello, again!")
+        self.assertEqual(self.value(self.app, "merge_sort", [3, 1, 2]), [1, 2, 3])
+
+    def test_error(self):
+        status, error = self.error(self.app, "all_fail", "Ada")
+        self.assertEqual((error.type, error.message), ("Refused", "the whole"))
+        self.assertEqual(status, Status.PERMANENT_ERROR)
+
+    def test_function_that_is_not_there(self):
+        dispatch_id = self.start(self.app, "nobody")
+        while not (call := self.world.ask("Get", dispatch_id)).attempts:
+            pass
+        self.assertEqual(call.last_error.type, "ValueError")
+        self.assertIn("function nobody not found", call.last_error.message)
 
 
 class Killed(WorldTest):
