@@ -14,7 +14,7 @@
 
 #include "net/http1.h"
 
-enum { FREE_CALLS_MAX = 256, HEAD_KEEP = 4096 };
+enum { FREE_CALLS_MAX = 1024, KEEP = 2048 };
 
 /* --- calls in memory ------------------------------------------------------------------------- */
 
@@ -70,9 +70,11 @@ static void release_call(struct net_call *call)
         free_call(call);
         return;
     }
-    if (call->head.cap > HEAD_KEEP)
+    if (call->head.cap > KEEP)
         buf_free(&call->head);
-    if (call->body.cap > HEAD_KEEP)
+    if (call->fields.text.cap > KEEP)
+        net_fields_free(&call->fields);
+    if (call->body.cap > KEEP)
         buf_free(&call->body);
     buf_reset(&call->head);
     list_push(&client->free_calls, &call->link);

@@ -484,14 +484,21 @@ static void put_cleaned(struct buf *out, struct slice text)
     }
 }
 
-static void put_headers(struct buf *out, const struct net_header *headers, size_t count)
+static void put_header(struct buf *out, const struct net_header *header)
 {
-    for (size_t i = 0; i < count; i++) {
-        put_cleaned(out, headers[i].name);
-        PUT(out, ": ");
-        put_cleaned(out, headers[i].value);
-        PUT(out, "\r\n");
-    }
+    uint8_t *at = buf_extend(out, header->name.len + header->value.len + 4);
+
+    if (!at)
+        return;
+    memcpy(at, header->name.data, header->name.len);
+    at += header->name.len;
+    *at++ = ':';
+    *at++ = ' ';
+    if (header->value.len)
+        memcpy(at, header->value.data, header->value.len);
+    at += header->value.len;
+    *at++ = '\r';
+    *at = '\n';
 }
 
 bool net_http1_status_has_body(int status)
@@ -512,7 +519,12 @@ void net_http1_put_response(struct buf *out, const struct net_http1_reply *reply
         buf_append_str(out, reply->date);
         PUT(out, "\r\n");
     }
-    put_headers(out, reply->headers, reply->header_count);
+    for (size_t i = 0; i < reply->header_count; i++) {
+        put_cleaned(out, reply->headers[i].name);
+        PUT(out, ": ");
+        put_cleaned(out, reply->headers[i].value);
+        PUT(out, "\r\n");
+    }
     if (net_http1_status_has_body(reply->status)) {
         PUT(out, "Content-Length: ");
         put_number(out, reply->body_len);
@@ -571,7 +583,8 @@ void net_http1_put_request(struct buf *out, const struct net_outgoing *request,
     }
     if (proxy && proxy->authorization)
         buf_printf(out, "Proxy-Authorization: %s\r\n", proxy->authorization);
-    put_headers(out, request->headers, request->header_count);
+    for (size_t i = 0; i < request->header_count; i++)
+        put_header(out, &request->headers[i]);
     if (request->body || slice_eq_str(request->method, "POST") ||
         slice_eq_str(request->method, "PUT") || slice_eq_str(request->method, "PATCH")) {
         PUT(out, "Content-Length: ");

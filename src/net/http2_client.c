@@ -176,11 +176,12 @@ struct net_channel *net_http2_find(struct net_host *host)
     return has_room(channel) ? &channel->base : NULL;
 }
 
-/* Fields that are never the same twice do not go into the table of those seen before. */
+/* Fields that are never the same twice do not go into the table of those seen before: they would
+ * push out the others, and be compared with each one that comes after them. */
 static bool is_unique(struct slice name)
 {
-    static const char *const names[] = {"signature", "signature-input", "content-digest",
-                                        "idempotency-key"};
+    static const char *const names[] = {"x-request-id", "signature", "signature-input",
+                                        "content-digest", "idempotency-key"};
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (slice_eq_str(name, names[i]))

@@ -252,10 +252,19 @@ static bool write_authority(const struct net_url *url, char out[AUTHORITY_MAX])
 {
     bool tls = slice_eq_str(url->scheme, "https");
     bool ipv6 = memchr(url->host.data, ':', url->host.len);
-    int len = snprintf(out, AUTHORITY_MAX, ipv6 ? "[%.*s]" : "%.*s", SLICE_FMT(url->host));
+    char digits[8];
+    size_t len, at = sizeof digits;
 
-    if (url->port != (tls ? 443 : 80))
-        snprintf(out + len, AUTHORITY_MAX - (size_t)len, ":%u", url->port);
+    assert(url->host.len + sizeof "[]:65535" <= AUTHORITY_MAX);
+    len = put(out, 0, slice_str(ipv6 ? "[" : ""));
+    len = put(out, put(out, len, url->host), slice_str(ipv6 ? "]" : ""));
+    if (url->port != (tls ? 443 : 80)) {
+        for (unsigned port = url->port; port || at == sizeof digits; port /= 10)
+            digits[--at] = (char)('0' + port % 10);
+        digits[--at] = ':';
+        len = put(out, len, slice(digits + at, sizeof digits - at));
+    }
+    out[len] = '\0';
     return tls;
 }
 
