@@ -11,6 +11,8 @@
  *                                at that point, counted from the start
  *   park STORE ID                the same until the call waits in its second poll, and dies then
  *   diverged STORE ID            the same until the call has Diverged, says so, and dies
+ *
+ * It closes the descriptor OPENED, if that is in the environment, once it has the store.
  */
 #include <dispatch_sdk.h>
 #include <signal.h>
@@ -177,6 +179,8 @@ int inside(int argc, char **argv, int32_t max_suspended)
         arm((int)strtol(argv[4], NULL, 10));
     if (dispatch_embedded_open(&options, &embedded, &failure))
         return complain(&failure);
+    if (getenv("OPENED"))
+        close((int)strtol(getenv("OPENED"), NULL, 10));
     client = dispatch_embedded_client(embedded);
     if (strcmp(command, "begin") == 0 && argc > 4)
         rc = begin(client, what, argv[4]);

@@ -5,7 +5,11 @@
 # the process that dies: at each await, step and effect of each example in turn, and before and
 # after each sync of its store's file. What the next process on the file says, and does, is what an
 # undisturbed one says and does, save for the effects of runs that were cut off; and a third has
-# nothing left to do. And the application becomes its next version.
+# nothing left to do. The next process comes afterwards, or waits for the file all the while. And the
+# application becomes its next version.
+#
+# Not all points are taken each time (tests/sdk/coroutines_test.c takes all, with a server); SEED in
+# the environment says which, else the time does, and it is printed.
 set -eu
 exec </dev/null
 
@@ -50,20 +54,38 @@ check_effects() { # NAME
     [ ! -s "$dir/unknown" ] || fail "$1: an effect of its own: $(cat "$dir/unknown")"
 }
 
+# work_until POINT: dies there. With $heir another process waits for the file from the moment that
+# the first one has it; what is said is then what that one says.
+work_until() {
+    if [ -z "$heir" ]; then
+        "$app" work "$store" "$id" "$1" >"$dir/said" 2>"$dir/err"
+        return
+    fi
+    mkfifo "$dir/opened"
+    OPENED=3 "$app" work "$store" "$id" "$1" 3>"$dir/opened" >"$dir/first" 2>"$dir/err" &
+    first=$!
+    read -r none <"$dir/opened" || : # the first has it, or is dead
+    DISPATCH_STORE_WAIT=60 "$app" work "$store" "$id" >"$dir/said" 2>"$dir/heir" &
+    second=$! died=0
+    wait $first 2>/dev/null || died=$?
+    wait $second || fail "the heir: $(cat "$dir/heir")"
+    return $died
+}
+
 example() { # FUNCTION INPUT EXPECTED STRIDE MANNER
     dir=$tmp/$1-$4
     fresh "$1" "$2"
     is "$1, $5" "$3" "$("$app" work "$store" "$id")"
     sort "$dir/effects" >"$tmp/undisturbed-$1-$4"
-    point=1 deaths=0
+    point=$((1 + seed % $4)) deaths=0
     while :; do
         fresh "$1" "$2"
         cp "$tmp/undisturbed-$1-$4" "$dir/undisturbed"
         status=0
-        "$app" work "$store" "$id" $point >"$dir/said" 2>"$dir/err" || status=$?
+        work_until $point || status=$?
         if [ $status = 137 ]; then
             deaths=$((deaths + 1))
-            "$app" work "$store" "$id" >"$dir/said"
+            [ -n "$heir" ] || "$app" work "$store" "$id" >"$dir/said"
         elif [ $status != 0 ]; then
             fail "$1, $5, point $point: status $status: $(cat "$dir/err")"
         fi
@@ -75,7 +97,7 @@ example() { # FUNCTION INPUT EXPECTED STRIDE MANNER
         cmp "$dir/before" "$dir/effects" || fail "$1, $5, point $point: done, and done again"
         point=$((point + $4))
     done
-    [ $deaths -ge 2 ] || fail "$1, $5: it died only $deaths times"
+    [ $deaths -ge 1 ] || fail "$1, $5: it did not die"
     echo "$1, $5: the same though killed at $deaths points"
 }
 
@@ -110,13 +132,16 @@ run() { # NAME COMMAND...: beside the others
     shift
     { if ("$@") >"$tmp/$name.out" 2>&1; then echo 0; else echo 1; fi >"$tmp/$name.status"; } &
 }
+seed=${SEED-$(date +%s)} heir=
+echo "SEED=$seed"
 run kept all 4 'stacks kept'
+heir=yes run inherited all 11 'another process waiting'
 MAX_SUSPENDED=-1 run dropped all 17 'no stacks kept'
-DISPATCH_REPLAY=always run replayed all 19 'every resume replayed'
+DISPATCH_REPLAY=always run replayed all 16 'every resume replayed'
 run changed changed
 wait
 failed=0
-for name in kept dropped replayed changed; do
+for name in kept inherited dropped replayed changed; do
     cat "$tmp/$name.out"
     [ "$(cat "$tmp/$name.status")" = 0 ] || failed=1
 done
