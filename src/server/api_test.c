@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The API as clients see it: over HTTP, against a whole server. */
+/*
+ * The API as clients see it: over HTTP, against a whole server.
+ *
+ * long: one harness, and each thing that a client may ask of it.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -200,16 +204,21 @@ static void test_authentication_comes_first(void **state)
 {
     static const struct {
         const char *key, *path, *type, *body;
+        struct net_header extra;
     } rows[] = {
-        {NULL, PATH_DISPATCH, NULL, "{}"},
-        {"wrong", PATH_DISPATCH, NULL, "{}"},
-        {"test-key2", PATH_DISPATCH, NULL, "{}"},
-        {"wrong", PATH_DISPATCH, NULL, "not JSON"},
-        {"wrong", PATH_DISPATCH, "application/proto", "\xff\xff\xff"},
-        {"wrong", PATH_DISPATCH, "text/plain", "hello"},
-        {"wrong", PATH_DISPATCH, NULL, "{\"calls\":[{\"endpoint\":\"ftp://x\"}]}"},
-        {"wrong", PATH_GET, NULL, "{\"dispatchId\":\"x\"}"},
-        {NULL, PATH_WAIT, NULL, "{\"dispatchId\":\"x\"}"},
+        {NULL, PATH_DISPATCH, NULL, "{}", {{0}, {0}}},
+        {"wrong", PATH_DISPATCH, NULL, "{}", {{0}, {0}}},
+        {"test-key2", PATH_DISPATCH, NULL, "{}", {{0}, {0}}},
+        {"wrong", PATH_DISPATCH, NULL, "not JSON", {{0}, {0}}},
+        {"wrong", PATH_DISPATCH, "application/proto", "\xff\xff\xff", {{0}, {0}}},
+        {"wrong", PATH_DISPATCH, "text/plain", "hello", {{0}, {0}}},
+        {"wrong", PATH_DISPATCH, NULL, "{\"calls\":[{\"endpoint\":\"ftp://x\"}]}", {{0}, {0}}},
+        {"wrong", PATH_GET, NULL, "{\"dispatchId\":\"x\"}", {{0}, {0}}},
+        {NULL, PATH_WAIT, NULL, "{\"dispatchId\":\"x\"}", {{0}, {0}}},
+        {"wrong", PATH_DISPATCH, NULL, "{}", {{"connect-timeout-ms", 18}, {"soon", 4}}},
+        {"wrong", PATH_DISPATCH, NULL, "{}", {{"connect-protocol-version", 24}, {"9", 1}}},
+        {"wrong", PATH_DISPATCH, NULL, "{}", {{"content-encoding", 16}, {"br", 2}}},
+        {"wrong", PATH_DISPATCH, NULL, "{}", {{"idempotency-key", 15}, {"a b", 3}}},
     };
     struct reply reply;
 
@@ -218,7 +227,8 @@ static void test_authentication_comes_first(void **state)
         struct ask ask = {.path = rows[i].path,
                           .key = rows[i].key,
                           .type = rows[i].type,
-                          .body = slice_str(rows[i].body)};
+                          .body = slice_str(rows[i].body),
+                          .extra = rows[i].extra};
 
         harness_ask(&h, &ask, &reply);
         assert_int_equal(reply.status, 401);
@@ -427,7 +437,9 @@ static void test_routing(void **state)
         {"POST", "/healthz", NULL, 405, "GET, HEAD"},
         {"POST", PATH_DISPATCH, "text/plain", 415, "application/proto, application/json"},
         {"POST", PATH_DISPATCH, "application/grpc", 505, ""},
+        {"POST", PATH_DISPATCH, "application/proto; charset=utf-8", 415, "application/proto"},
         {"POST", PATH_DISPATCH, "application/json; charset=utf-8", 200, ""},
+        {"POST", PATH_DISPATCH, "application/json", 200, ""},
         {"GET", "/healthz", NULL, 200, ""},
         {"HEAD", "/healthz", NULL, 200, ""},
         {"GET", "/readyz", NULL, 200, ""},
@@ -447,6 +459,8 @@ static void test_routing(void **state)
             fail_msg("row %zu: %d, header %s", i, reply.status, reply.header);
         if (reply.status == 404)
             assert_int_equal(harness_error(&reply).code, CODE_NOT_FOUND);
+        if (reply.status == 200 && rows[i].type)
+            assert_string_equal(reply.type, rows[i].type); /* the answer's is the request's */
     }
 }
 

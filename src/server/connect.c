@@ -56,12 +56,14 @@ static bool read_type(struct slice value, struct rpc_head *head, struct refusal 
     split_type(value, &type, &parameter);
     if (codec_same(type, "application/proto") && parameter.len == 0) {
         head->codec = CODEC_PROTO;
+        head->charset = false;
         return true;
     }
     if (codec_same(type, "application/json") &&
         (parameter.len == 0 || codec_same(parameter, "charset=utf-8") ||
          codec_same(parameter, "charset=\"utf-8\""))) {
         head->codec = CODEC_JSON;
+        head->charset = parameter.len > 0;
         return true;
     }
     error_set(&refusal->error, CODE_INVALID_ARGUMENT,
@@ -129,6 +131,7 @@ static bool read_raw_head(const struct net_request *request, struct rpc_head *he
                           struct refusal *refusal)
 {
     head->codec = CODEC_PROTO;
+    head->charset = false;
     return read_rest(request, head, refusal);
 }
 
@@ -148,7 +151,9 @@ static int read_body(const struct net_request *request, const struct rpc_head *h
 static bool answer(struct net_exchange *exchange, const struct rpc_head *head,
                    const char *request_id, struct blob *message)
 {
-    const char *type = head->codec == CODEC_JSON ? "application/json" : "application/proto";
+    const char *type = head->codec == CODEC_PROTO ? "application/proto"
+                       : head->charset            ? "application/json; charset=utf-8"
+                                                  : "application/json";
     struct blob *zipped = head->accepts_gzip ? codec_gzip(blob_slice(message)) : NULL;
     const struct net_header headers[] = {
         {slice_str("content-type"), slice_str(type)},

@@ -14,6 +14,7 @@
 struct rpc_head {
     const struct protocol *protocol;
     enum codec codec;
+    bool charset;       /* Connect: the type said so, and that of the answer does, too */
     bool gzip;          /* the body is; in gRPC, messages may be */
     bool accepts_gzip;  /* in the answer */
     int64_t timeout_ns; /* -1: none */

@@ -221,6 +221,11 @@ static struct net_call *waits(struct world *w, struct reply *reply, const char *
     return call;
 }
 
+/* The original's client gives up a poll, and a function, after 30 s: the answer is to come before,
+ * and not so soon that it asks all the time; a function's may still be on its way. */
+_Static_assert(SESSIONS_POLL_MS >= 25000 && SESSIONS_POLL_MS <= 28000, "of a poll");
+_Static_assert(SESSIONS_LEASE_MS > 30000, "of a run");
+
 #define GOOD "HTTP/1.1 200 OK\r\nContent-Type: application/proto\r\nContent-Length: 4\r\n\r\nGood"
 
 /* --- tests ----------------------------------------------------------------------------------- */
@@ -293,6 +298,7 @@ static void test_nothing_there(void **state)
     assert_int_equal(ask(&w, "GET", "/org/S", "0", NULL), 504);
     assert_int_equal(ask(&w, "GET", "/org/", "30", NULL), as(CODE_INVALID_ARGUMENT));
     assert_int_equal(ask(&w, "PUT", "/org/S", NULL, "x"), as(CODE_UNIMPLEMENTED));
+    assert_int_equal(ask(&w, "DELETE", "/org/S", NULL, NULL), as(CODE_NOT_FOUND));
     finish(&w);
 }
 
