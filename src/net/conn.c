@@ -391,12 +391,14 @@ void net_conn_use(struct net_conn *conn, const struct net_conn_events *events, v
     conn->owner = owner;
 }
 
-void net_conn_start_tls(struct net_conn *conn, struct net_tls *tls)
+bool net_conn_start_tls(struct net_conn *conn, struct net_tls *tls)
 {
     assert(!conn->tls && conn->queued == 0);
     conn->tls = tls;
-    if (net_tls_handshake(tls) != NET_TLS_FAILED)
-        send_sealed(conn); /* the client begins */
+    if (net_tls_handshake(tls) == NET_TLS_FAILED)
+        return false;
+    send_sealed(conn); /* the client begins */
+    return true;
 }
 
 enum net_failure net_conn_failure(const struct net_conn *conn, int error, const char **why)

@@ -59,8 +59,9 @@ int net_conn_open(struct net_conn **conn, struct net_loop *loop, int fd,
                   const struct net_conn_events *events, void *owner);
 /* Hands it to another owner, who gets all events from here on. */
 void net_conn_use(struct net_conn *conn, const struct net_conn_events *events, void *owner);
-/* From here on bytes are TLS's, which the connection takes over; before anything was written. */
-void net_conn_start_tls(struct net_conn *conn, struct net_tls *tls);
+/* From here on bytes are TLS's, which the connection takes over; before anything was written.
+ * False: it cannot even begin (tls->why says why), and nothing will come of it. */
+bool net_conn_start_tls(struct net_conn *conn, struct net_tls *tls);
 /* Of what `broken` reports; `why` lives as long as the connection. */
 enum net_failure net_conn_failure(const struct net_conn *conn, int error, const char **why);
 /* At once; what waits to be written is dropped. `closed` comes later. Harmless when closed. */

@@ -96,7 +96,8 @@ static void on_bytes(struct net_conn *conn, const uint8_t *data, size_t len)
     if (m->state == HTTP1_DONE)
         asked(connect, used < len);
     else if (m->state == HTTP1_BAD)
-        fail(connect, NET_TCP, "the proxy's response is malformed: %s", m->reason);
+        fail(connect, m->no_memory ? NET_TEMPORARY : NET_TCP,
+             "the proxy's response is malformed: %s", m->reason);
 }
 
 static void on_ready(struct net_conn *conn)
@@ -173,7 +174,8 @@ static void start_tls(struct net_connect *connect)
         return;
     }
     net_conn_set_deadline(connect->conn, client->options.connect_timeout_ms);
-    net_conn_start_tls(connect->conn, tls);
+    if (!net_conn_start_tls(connect->conn, tls))
+        fail(connect, NET_TEMPORARY, "%s", tls->why);
 }
 
 static void ask_proxy(struct net_connect *connect)

@@ -114,9 +114,7 @@ static bool start_tls(struct greeting *g, struct net_server *server)
 {
     struct net_tls *tls = net_tls_accept(server->tls);
 
-    if (tls)
-        net_conn_start_tls(g->conn, tls);
-    return tls;
+    return tls && net_conn_start_tls(g->conn, tls);
 }
 
 static void retire(struct net_session *base)

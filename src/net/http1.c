@@ -36,6 +36,12 @@ static int bad(struct net_http1 *m, int status, const char *reason)
     return -1;
 }
 
+static int no_memory(struct net_http1 *m)
+{
+    m->no_memory = true;
+    return bad(m, 503, "out of memory for the message");
+}
+
 static int count_head(struct net_http1 *m, size_t len)
 {
     m->head_bytes += len;
@@ -99,7 +105,7 @@ static int begin_header(struct net_http1 *m)
     if (m->count == NET_HEADERS_MAX)
         return bad(m, 431, "there are too many headers");
     if (m->count == m->cap && !grow_spans(m))
-        return bad(m, 431, "out of memory for the headers");
+        return no_memory(m);
     m->spans[m->count++] = (struct net_http1_span){0};
     m->in_value = false;
     return count_head(m, 4); /* ": " and the line's end */
@@ -118,7 +124,7 @@ static int on_field(llhttp_t *parser, const char *at, size_t len)
         return -1;
     to = buf_extend(&m->head, len);
     if (!to)
-        return bad(m, 431, "out of memory for the headers");
+        return no_memory(m);
     for (size_t i = 0; i < len; i++)
         to[i] = (uint8_t)(at[i] >= 'A' && at[i] <= 'Z' ? at[i] + ('a' - 'A') : at[i]);
     m->spans[m->count - 1].name_len += (uint32_t)len;
@@ -224,7 +230,7 @@ static int on_headers_complete(llhttp_t *parser)
     m->has_length = parser->flags & F_CONTENT_LENGTH;
     m->http10 = parser->http_minor == 0;
     if (m->head.failed)
-        return bad(m, 431, "out of memory for the headers");
+        return no_memory(m);
     if (parser->http_major != 1)
         return bad(m, 400, "only HTTP/1.0 and HTTP/1.1 are spoken here");
     make_headers(m);
@@ -250,11 +256,9 @@ static int on_body(llhttp_t *parser, const char *at, size_t len)
     struct net_http1 *m = parser->data;
 
     buf_append(&m->body, at, len);
-    if (m->body.failed)
-        return bad(m, 413,
-                   len > m->max_body - m->body.len ? "the body is too large"
-                                                   : "out of memory for the body");
-    return 0;
+    if (!m->body.failed)
+        return 0;
+    return len > m->max_body - m->body.len ? bad(m, 413, "the body is too large") : no_memory(m);
 }
 
 static int on_complete(llhttp_t *parser)
@@ -313,7 +317,7 @@ void net_http1_reset(struct net_http1 *m)
 {
     llhttp_reset(&m->parser);
     m->state = HTTP1_MORE;
-    m->fed = m->begun = m->head_done = m->no_body = false;
+    m->fed = m->begun = m->head_done = m->no_body = m->no_memory = false;
     m->keep_alive = m->chunked = m->has_length = m->http10 = m->expects_continue = false;
     m->status = 0;
     m->reason = NULL;

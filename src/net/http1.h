@@ -30,8 +30,9 @@ struct net_http1 {
     /* Known with the head */
     bool keep_alive, chunked, has_length, http10;
     bool expects_continue;
-    int status; /* of a response; of HTTP1_BAD in a request: what to answer (400, 413, 431) */
+    int status; /* of a response; of HTTP1_BAD in a request: what to answer (400, 413, 431, 503) */
     const char *reason; /* of HTTP1_BAD, for people; static */
+    bool no_memory;     /* is the reason: the message itself may be good */
     struct buf body;
 
     /* Private. `head` holds the URL, then each header's name and value, back to back. */

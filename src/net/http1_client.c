@@ -203,6 +203,8 @@ static void on_bytes(struct net_conn *conn, const uint8_t *data, size_t len)
     used = net_http1_feed(m, data, len);
     if (m->state == HTTP1_DONE)
         complete(channel, used < len);
+    else if (m->state == HTTP1_BAD && m->no_memory)
+        net_call_fail(channel->call, NET_TEMPORARY, "out of memory for the response");
     else if (m->state == HTTP1_BAD)
         net_call_fail(channel->call, NET_MALFORMED, "malformed response: %s", m->reason);
 }

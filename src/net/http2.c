@@ -47,6 +47,7 @@ void net_fields_reset(struct net_fields *fields)
         buf_free(&fields->text);
     buf_reset(&fields->text);
     fields->count = fields->bytes = 0;
+    fields->no_memory = false;
 }
 
 static bool grow(struct net_fields *fields)
@@ -69,14 +70,18 @@ static bool grow(struct net_fields *fields)
 bool net_fields_add(struct net_fields *fields, struct slice name, struct slice value, size_t max)
 {
     fields->bytes += name.len + value.len + FIELD_OVERHEAD;
-    if (fields->bytes > max || fields->count == NET_HEADERS_MAX ||
-        (fields->count == fields->cap && !grow(fields)))
+    if (fields->bytes > max || fields->count == NET_HEADERS_MAX)
         return false;
+    if (fields->count == fields->cap && !grow(fields)) {
+        fields->no_memory = true;
+        return false;
+    }
     fields->spans[fields->count++] = (struct net_field_span){
         (uint32_t)fields->text.len, (uint32_t)name.len, (uint32_t)value.len};
     buf_append_slice(&fields->text, name);
     buf_append_slice(&fields->text, value);
-    return !fields->text.failed;
+    fields->no_memory = fields->text.failed;
+    return !fields->no_memory;
 }
 
 void net_fields_make(struct net_fields *fields)

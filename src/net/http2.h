@@ -30,7 +30,8 @@ struct net_fields {
     struct net_field_span *spans;
     struct net_header *headers;
     size_t count, cap;
-    size_t bytes; /* counted as SETTINGS_MAX_HEADER_LIST_SIZE does */
+    size_t bytes;   /* counted as SETTINGS_MAX_HEADER_LIST_SIZE does */
+    bool no_memory; /* why one could not be added */
 };
 
 void net_fields_init(struct net_fields *fields);

@@ -300,6 +300,14 @@ static bool take_status(struct net_call *call, const uint8_t *value, size_t len)
     return call->status >= 200 || ++call->interim <= INTERIM_MAX;
 }
 
+static void does_not_fit(struct net_call *call, bool no_memory, const char *what)
+{
+    if (no_memory)
+        net_call_fail(call, NET_TEMPORARY, "out of memory for the response");
+    else
+        net_call_fail(call, NET_MALFORMED, "malformed response: the %s too large", what);
+}
+
 static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
                      size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
                      void *arg)
@@ -318,7 +326,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
                           "malformed response: too many interim (1xx) responses");
     } else if (!net_fields_add(&call->fields, slice(name, name_len), slice(value, value_len),
                                channel->base.client->options.max_header_bytes)) {
-        net_call_fail(call, NET_MALFORMED, "malformed response: the headers are too large");
+        does_not_fit(call, call->fields.no_memory, "headers are");
     }
     return go_on(channel);
 }
@@ -336,7 +344,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
         return 0;
     buf_append(&call->body, data, len);
     if (call->body.failed)
-        net_call_fail(call, NET_MALFORMED, "malformed response: the body is too large");
+        does_not_fit(call, len <= call->body.max - call->body.len, "body is");
     return go_on(channel);
 }
 
@@ -471,7 +479,9 @@ static void on_bytes(struct net_conn *conn, const uint8_t *data, size_t len)
         net_conn_set_deadline(conn, client->options.idle_timeout_ms);
     n = nghttp2_session_mem_recv(channel->h2.session, data, len);
     if (channel->base.client) {
-        if (n < 0 || !nghttp2_session_want_read(channel->h2.session))
+        if (n == NGHTTP2_ERR_NOMEM)
+            interrupted(channel, NET_TEMPORARY, "out of memory for the response");
+        else if (n < 0 || !nghttp2_session_want_read(channel->h2.session))
             interrupted(channel, NET_MALFORMED, "malformed response: not proper HTTP/2");
         else
             flush_soon(channel);

@@ -16,6 +16,8 @@
  * frames that ask for nothing (net_http2_bear), header blocks without end (nghttp2), time to send a
  * request and to take an answer (header_timeout_ms), silence while it waits for one (a ping, then
  * the end).
+ *
+ * long: a stream's life, from its head to the last byte of its answer, is read in one piece
  */
 #include <assert.h>
 #include <errno.h>
@@ -57,8 +59,8 @@ struct stream {
     int32_t id;
     enum state state;
     bool has_host, has_length, is_head, delivered, given_up;
+    bool unfit;  /* the head: too large, or no memory for it */
     int refused; /* the status */
-    const char *reason;
 };
 
 struct http2_session {
@@ -73,6 +75,7 @@ struct http2_session {
     int64_t idle_ms; /* since when there has been no stream */
     int64_t heard_ms;
     bool pinged, retired, closed;
+    bool broken; /* the peer would wait for something that could not be said */
     char peer[NET_ADDRESS_TEXT];
 };
 
@@ -234,9 +237,15 @@ static void flush_soon(struct http2_session *s)
     net_flush_later(s->h2.conn->loop, &s->h2.flush);
 }
 
+/* Without memory for even that, the connection is closed, which the peer does notice. */
+static void must(struct http2_session *s, int rc)
+{
+    s->broken |= rc != 0;
+}
+
 static void send_frames(struct http2_session *s)
 {
-    if (net_http2_send(&s->h2) < 0) {
+    if (s->broken || net_http2_send(&s->h2) < 0) {
         close_session(s);
         return;
     }
@@ -331,8 +340,8 @@ static void respond(struct stream *stream, const struct net_reply *reply)
     stream->since_ms = net_loop_now_ms(s->h2.conn->loop);
     stream->source.body = with_body ? blob_ref(reply->body) : NULL;
     if (!keep_trailers(stream, reply) || submit(stream, reply, with_body) < 0)
-        nghttp2_submit_rst_stream(s->h2.session, NGHTTP2_FLAG_NONE, stream->id,
-                                  NGHTTP2_INTERNAL_ERROR);
+        must(s, nghttp2_submit_rst_stream(s->h2.session, NGHTTP2_FLAG_NONE, stream->id,
+                                          NGHTTP2_INTERNAL_ERROR));
     flush_soon(s);
 }
 
@@ -363,6 +372,14 @@ static void refuse(struct stream *stream, int status, const char *reason)
     respond(stream, &(struct net_reply){
                         .status = status, .headers = &type, .header_count = 1, .body = body});
     blob_unref(body);
+}
+
+static void refuse_unfit(struct stream *stream, bool no_memory, int status, const char *reason)
+{
+    if (no_memory)
+        refuse(stream, 503, "out of memory for the message");
+    else
+        refuse(stream, status, reason);
 }
 
 /* --- requests -------------------------------------------------------------------------------- */
@@ -396,7 +413,7 @@ static bool keep_name(struct stream *stream, struct span *span, struct slice val
         return false;
     *span = (struct span){stream->names.len, value.len};
     buf_append_slice(&stream->names, value);
-    return !stream->names.failed;
+    return !(stream->fields.no_memory = stream->names.failed);
 }
 
 static bool keep_field(struct stream *stream, struct slice name, struct slice value)
@@ -434,10 +451,10 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     (void)flags;
     if (s->closed)
         return NGHTTP2_ERR_CALLBACK_FAILURE;
-    if (!stream || stream->reason || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
+    if (!stream || stream->unfit || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
         return 0; /* trailers are forgotten */
     if (!keep_field(stream, slice(name, name_len), slice(value, value_len)))
-        stream->reason = "the headers are too large";
+        stream->unfit = true;
     return 0;
 }
 
@@ -481,8 +498,8 @@ static void maybe_continue(struct stream *stream)
     struct slice expect = net_header_get(stream->fields.headers, stream->fields.count, "expect");
 
     if (expect.len == 12 && strncasecmp(expect.data, "100-continue", 12) == 0)
-        nghttp2_submit_headers(stream->session->h2.session, NGHTTP2_FLAG_NONE, stream->id, NULL,
-                               &status, 1, NULL);
+        must(stream->session, nghttp2_submit_headers(stream->session->h2.session, NGHTTP2_FLAG_NONE,
+                                                     stream->id, NULL, &status, 1, NULL));
 }
 
 /* A Content-Length, which nghttp2 has seen to be a number. */
@@ -502,8 +519,8 @@ static void on_head(struct stream *stream, bool more)
     const struct net_server_options *o = &stream->session->base.server->options;
     struct slice length;
 
-    if (stream->reason) {
-        refuse(stream, 431, stream->reason);
+    if (stream->unfit) {
+        refuse_unfit(stream, stream->fields.no_memory, 431, "the headers are too large");
         return;
     }
     net_fields_make(&stream->fields);
@@ -520,7 +537,8 @@ static void on_head(struct stream *stream, bool more)
 /* Gives the peer leave to send as much again as it has sent. */
 static void give_back(struct stream *stream)
 {
-    nghttp2_session_consume_stream(stream->session->h2.session, stream->id, stream->withheld);
+    must(stream->session,
+         nghttp2_session_consume_stream(stream->session->h2.session, stream->id, stream->withheld));
     stream->session->withheld -= stream->withheld;
     stream->withheld = 0;
 }
@@ -546,12 +564,13 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
     (void)flags;
     if (s->closed)
         return NGHTTP2_ERR_CALLBACK_FAILURE;
-    nghttp2_session_consume_connection(session, len);
+    must(s, nghttp2_session_consume_connection(session, len));
     if (!stream || stream->state != RECEIVING)
         return 0;
     buf_append(&stream->body, data, len);
     if (stream->body.failed) {
-        refuse(stream, 413, "the body is too large");
+        refuse_unfit(stream, len <= stream->body.max - stream->body.len, 413,
+                     "the body is too large");
         return 0;
     }
     s->buffered += len;

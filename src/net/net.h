@@ -124,8 +124,8 @@ struct net_server_options {
      * up: the exchange is gone; except in HTTP/1.0, where the answer is still written.
      */
     void (*gone)(void *arg, struct net_exchange *exchange);
-    /* A request was answered with this status (400, 408, 413, 431) without having been handled, as
-     * it is malformed, too slow or too large. May be NULL. */
+    /* A request was answered with this status (400, 408, 413, 431, 503) without having been
+     * handled, as it is malformed, too slow or too large, or there is no memory. May be NULL. */
     void (*refused)(void *arg, struct slice peer, int status, const char *reason);
     void *arg;
 };
@@ -266,7 +266,7 @@ struct blob *net_raw_put_response(int status, const struct net_header *headers, 
 
 /* Reads one message, of HTTP/1.0 or 1.1, that takes all of the bytes, and calls taken() with it
  * before it returns. CODE_INVALID_ARGUMENT: they are something else, or the body is larger than
- * max_body. Of the request, `path` is the whole target. */
+ * max_body; CODE_RESOURCE_EXHAUSTED: no memory. Of the request, `path` is the whole target. */
 typedef void net_raw_response_taken(void *arg, const struct net_response *response);
 int net_raw_response(struct slice bytes, size_t max_body, net_raw_response_taken *taken, void *arg,
                      struct error *err);

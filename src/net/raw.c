@@ -13,6 +13,8 @@ static int read_message(struct net_http1 *m, struct slice bytes, struct error *e
 
     if (m->state == HTTP1_MORE)
         net_http1_end(m);
+    if (m->state == HTTP1_BAD && m->no_memory)
+        return error_memory(err);
     if (m->state == HTTP1_BAD)
         return error_set(err, CODE_INVALID_ARGUMENT, "malformed HTTP: %s", m->reason);
     if (m->state == HTTP1_MORE)

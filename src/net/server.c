@@ -228,6 +228,7 @@ static const char *error_code(int status)
 {
     return status == 400   ? "invalid_argument"
            : status == 408 ? "deadline_exceeded"
+           : status == 503 ? "unavailable"
                            : "resource_exhausted";
 }
 
