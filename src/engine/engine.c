@@ -99,6 +99,7 @@ void engine_destroy(struct engine *e)
     turns_free_spare(e);
     stalls_free(e);
     swapped_free(e);
+    events_free(e);
     orgs_free(e);
     free(e->groups);
     free(e->group_holes);
@@ -107,7 +108,6 @@ void engine_destroy(struct engine *e)
     commit_free(&e->commits[0]);
     commit_free(&e->commits[1]);
     map_free(&e->group_by_key);
-    events_free(e);
     tallies_free(e);
     atoms_free(&e->atoms);
     buf_free(&e->scratch);
@@ -322,24 +322,19 @@ static uint64_t live(const struct engine *e)
 static int check_room(struct engine *e, struct slice name, size_t count, struct error *err)
 {
     struct org everybody = {.calls = e->call_count + e->growing};
-    struct atom *atom;
     const struct org *o;
 
     if (org_has_room(e, &everybody, count, ROOM_ROOTS))
         return CODE_OK;
-    atom = atom_get(&e->atoms, name);
-    if (!atom)
-        return error_memory(err);
-    o = map_get(&e->org_by_name, (uintptr_t)atom);
-    atom_unref(&e->atoms, atom);
+    o = org_find(e, name);
     if (org_has_room(e, o, count, ROOM_ROOTS))
         return CODE_OK;
     return error_set(err, CODE_RESOURCE_EXHAUSTED,
                      "%llu calls of this organization are in memory, and %llu of all, of the limit "
                      "of %u; each may have nine times as many as are left: try again when some of "
                      "its calls have finished",
-                     o ? (unsigned long long)o->calls : 0,
-                     (unsigned long long)(e->call_count + e->growing), e->config.live_max);
+                     (unsigned long long)o->calls, (unsigned long long)(e->call_count + e->growing),
+                     e->config.live_max);
 }
 
 static int check_dispatch(struct engine *e, int64_t now, struct slice org,

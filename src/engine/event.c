@@ -20,7 +20,8 @@
 
 struct event {
     struct event *next; /* of the same place */
-    struct atom *org, *name;
+    struct org *org;
+    struct atom *name;
     uint64_t place, call; /* call 0: early */
     uint32_t sub;
     /* Early: */
@@ -33,7 +34,8 @@ static struct event *event_find(const struct engine *e, struct slice org, struct
 {
     struct event *ev = map_get(&e->events, key_place(KEY_EVENT, org, name, e->config.key_seed));
 
-    while (ev && !(slice_eq(atom_slice(ev->org), org) && slice_eq(atom_slice(ev->name), name)))
+    while (ev &&
+           !(slice_eq(atom_slice(ev->org->name), org) && slice_eq(atom_slice(ev->name), name)))
         ev = ev->next;
     return ev;
 }
@@ -45,11 +47,21 @@ static size_t early_bytes(const struct event *ev)
 
 static void event_free(struct engine *e, struct event *ev)
 {
-    atom_unref(&e->atoms, ev->org);
+    if (ev->org)
+        org_unref(e, ev->org);
     atom_unref(&e->atoms, ev->name);
     blob_unref(ev->output);
     blob_unref(ev->error);
     free(ev);
+}
+
+/* Its blobs are there. The heap has room. */
+static void event_early(struct engine *e, struct event *ev, int64_t expires)
+{
+    heap_set(&e->early, &ev->expiry, expires);
+    e->early_bytes += early_bytes(ev);
+    ev->org->early++;
+    ev->org->early_bytes += early_bytes(ev);
 }
 
 /* Out of the early ones; its blobs stay. */
@@ -59,6 +71,8 @@ static void event_not_early(struct engine *e, struct event *ev)
         return;
     heap_remove(&e->early, &ev->expiry);
     e->early_bytes -= early_bytes(ev);
+    ev->org->early--;
+    ev->org->early_bytes -= early_bytes(ev);
 }
 
 static void event_remove(struct engine *e, struct event *ev)
@@ -89,7 +103,7 @@ static struct event *event_add(struct engine *e, struct slice org, struct slice 
         return NULL;
     heap_node_init(&ev->expiry);
     ev->place = key_place(KEY_EVENT, org, name, e->config.key_seed);
-    ev->org = atom_get(&e->atoms, org);
+    ev->org = org_of_name(e, org);
     ev->name = atom_get(&e->atoms, name);
     first = map_get(&e->events, ev->place);
     if (sub)
@@ -110,7 +124,7 @@ static void event_put(struct engine *e, const struct event *ev)
 {
     struct engine_key row = {
         .kind = KEY_EVENT,
-        .org = atom_slice(ev->org),
+        .org = atom_slice(ev->org->name),
         .name = atom_slice(ev->name),
         .expires = ev->call ? TIME_NEVER : ev->expiry.key,
         .call = ev->call,
@@ -180,18 +194,36 @@ void event_forget(struct engine *e, struct slice org, struct slice name, uint64_
 
 /* --- completions ------------------------------------------------------------------------------ */
 
+/* Room for one more completion that has no call yet. */
+static int check_early(struct engine *e, struct slice name, size_t bytes, struct error *err)
+{
+    const struct engine_config *c = &e->config;
+    const struct org *o = org_find(e, name);
+
+    if (share_fits(c->early_max, e->early.len, o->early, 1, SHARE_TIMES) &&
+        share_fits(c->early_bytes_max, e->early_bytes, o->early_bytes, bytes, SHARE_TIMES))
+        return CODE_OK;
+    return error_set(err, CODE_RESOURCE_EXHAUSTED,
+                     "no call has this key yet, and this organization has its share of completions "
+                     "that came before their calls: %u of %zu bytes of its own, and %u of %zu of "
+                     "all, are kept, of at most %u of %llu; each may have nine times what is left: "
+                     "complete the call when it has been made",
+                     o->early, o->early_bytes, e->early.len, e->early_bytes, c->early_max,
+                     (unsigned long long)c->early_bytes_max);
+}
+
 static int complete_early(struct engine *e, int64_t now, const struct engine_completion *x,
                           struct error *err)
 {
     size_t bytes = blob_slice(x->output).len + blob_slice(x->error).len;
     struct event *ev;
 
-    if (e->early.len >= e->config.early_max || e->early_bytes + bytes > e->config.early_bytes_max ||
-        !event_room(e))
+    if (check_early(e, x->org, bytes, err))
+        return err->code;
+    if (!event_room(e))
         return error_set(err, CODE_RESOURCE_EXHAUSTED,
-                         "no call has this key yet, and %u completions that came before their "
-                         "calls are kept already: try again when it has been made",
-                         e->early.len);
+                         "%u keys of calls completed from outside are in use, which is the limit",
+                         e->config.events_max);
     if (!heap_reserve(&e->early, 1))
         return error_memory(err);
     ev = event_add(e, x->org, x->key, NULL);
@@ -200,8 +232,7 @@ static int complete_early(struct engine *e, int64_t now, const struct engine_com
     ev->status = x->status;
     ev->output = blob_ref(x->output);
     ev->error = blob_ref(x->error);
-    e->early_bytes += bytes;
-    heap_set(&e->early, &ev->expiry, time_add(now, e->config.early_ns));
+    event_early(e, ev, time_add(now, e->config.early_ns));
     event_put(e, ev);
     return CODE_OK;
 }
@@ -285,8 +316,7 @@ int engine_load_key(struct engine *e, uint64_t place, uint32_t sub, struct slice
     ev->error = row.has_error ? blob_copy(row.error) : NULL;
     if ((row.has_output && !ev->output) || (row.has_error && !ev->error))
         return error_memory(err);
-    e->early_bytes += early_bytes(ev);
-    heap_set(&e->early, &ev->expiry, row.expires);
+    event_early(e, ev, row.expires);
     return CODE_OK;
 }
 
@@ -294,6 +324,19 @@ void events_init(struct engine *e)
 {
     map_init(&e->events);
     heap_init(&e->early);
+}
+
+void events_check(const struct engine *e)
+{
+    uint32_t pos = 0, early = 0;
+    size_t bytes = 0;
+    const struct org *o;
+
+    while ((o = map_next(&e->org_by_name, &pos, NULL))) {
+        early += o->early;
+        bytes += o->early_bytes;
+    }
+    assert(early == e->early.len && bytes == e->early_bytes);
 }
 
 void events_free(struct engine *e)

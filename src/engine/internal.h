@@ -14,6 +14,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/rand.h"
+#include "base/share.h"
 #include "engine/engine.h"
 #include "engine/mutation.h"
 
@@ -25,6 +26,8 @@ struct org {
     struct atom *name;
     uint32_t refs;         /* groups, and trees that are out of memory */
     uint64_t calls;        /* in memory, or being fetched */
+    uint32_t early;        /* completions that came before their calls, */
+    size_t early_bytes;    /* and of how many bytes: event.c */
     struct list groups;    /* runnable ones, the one whose turn it is first */
     struct list runnable;  /* in engine.runnable while there are some */
     struct list stalls;    /* polls that wait for room, the oldest first */
@@ -348,6 +351,9 @@ void call_wake(struct engine *e, struct call *c);
 
 /* With one more reference; NULL: no memory. */
 struct org *org_get(struct engine *e, const struct atom *name);
+struct org *org_of_name(struct engine *e, struct slice name); /* the same */
+/* An empty one if it has nothing here. */
+const struct org *org_find(struct engine *e, struct slice name);
 void org_unref(struct engine *e, struct org *o);
 void orgs_free(struct engine *e);
 /* Into the line at its end, or out of it, as there is something that it wants or not; who was
@@ -358,8 +364,8 @@ static inline struct org *call_org(const struct call *c)
     return c->target->group->org;
 }
 
-enum room { ROOM_ROOTS = 9, ROOM_TREES = 19 }; /* of a share, for so many as are left for others */
-/* Has memory room for so many calls more of the organization? NULL: of one that has none. */
+enum room { ROOM_ROOTS = SHARE_TIMES, ROOM_TREES = 19 }; /* times what is left for others */
+/* Has memory room for so many calls more of the organization? */
 bool org_has_room(const struct engine *e, const struct org *o, uint64_t calls, enum room room);
 
 /* --- group.c */
@@ -396,7 +402,8 @@ static inline struct slice call_key(const struct call *c)
 }
 
 void events_init(struct engine *e);
-void events_free(struct engine *e); /* before the atoms go */
+void events_free(struct engine *e); /* before the organizations and the atoms go */
+void events_check(const struct engine *e);
 bool event_room(const struct engine *e);
 /* A call to event: was made, and is linked: it takes its key, or ends. */
 void event_admit(struct engine *e, struct call *c);

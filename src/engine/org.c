@@ -43,6 +43,26 @@ struct org *org_get(struct engine *e, const struct atom *name)
     return o;
 }
 
+struct org *org_of_name(struct engine *e, struct slice name)
+{
+    struct atom *atom = atom_get(&e->atoms, name);
+    struct org *o = atom ? org_get(e, atom) : NULL;
+
+    atom_unref(&e->atoms, atom);
+    return o;
+}
+
+/* Without the memory to look it up there is none for what is asked, either. */
+const struct org *org_find(struct engine *e, struct slice name)
+{
+    static const struct org nobody;
+    struct atom *atom = atom_get(&e->atoms, name);
+    const struct org *o = atom ? map_get(&e->org_by_name, (uintptr_t)atom) : NULL;
+
+    atom_unref(&e->atoms, atom);
+    return o ? o : &nobody;
+}
+
 void org_unref(struct engine *e, struct org *o)
 {
     assert(o->refs > 0);
@@ -78,8 +98,7 @@ void org_line_up(struct list *line, struct list *place, const struct list *wants
 bool org_has_room(const struct engine *e, const struct org *o, uint64_t calls, enum room room)
 {
     uint64_t lent = e->lent && stall_is_favoured(e) ? e->lent : 0;
-    uint64_t taken = e->call_count + e->growing - lent + calls;
+    uint64_t taken = e->call_count + e->growing - lent;
 
-    return taken <= e->config.live_max &&
-           (o ? o->calls : 0) + calls <= room * (e->config.live_max - taken);
+    return share_fits(e->config.live_max, taken, o->calls, calls, room);
 }

@@ -153,6 +153,7 @@ void engine_check(const struct engine *e)
     for (unsigned s = 0; s < CALL_STATES; s++)
         assert(by_state[s] == e->by_state[s]);
     tallies_check(e);
+    events_check(e);
     for (uint32_t i = 0; i < e->groups_len; i++) {
         const struct group *g = e->groups[i];
 

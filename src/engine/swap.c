@@ -472,19 +472,15 @@ int engine_load_tree(struct engine *e, uint64_t root, struct slice value, struct
 int swaps_load_root(struct engine *e, const struct engine_row *r, struct error *err)
 {
     struct swapped *s = map_get(&e->swapped, r->id);
-    struct atom *name;
     struct org *o;
     bool joined;
 
     if (!s)
         return CODE_OK; /* another call of the tree */
-    name = atom_get(&e->atoms, r->org);
-    o = name ? org_get(e, name) : NULL;
+    o = org_of_name(e, r->org);
     joined = o && swapped_join(e, s, o);
     if (o)
         org_unref(e, o);
-    if (name)
-        atom_unref(&e->atoms, name);
     return joined ? CODE_OK : error_memory(err);
 }
 

@@ -14,9 +14,9 @@ static int setup(void **state)
 
     assert_non_null(w);
     *state = w;
-    w->options.engine.early_max = 3;
-    w->options.engine.early_bytes_max = 1000;
-    w->options.engine.events_max = 8;
+    w->options.engine.early_max = 200;
+    w->options.engine.early_bytes_max = 4000;
+    w->options.engine.events_max = 1000;
     w->options.payload_max = 5000;
     world_init(w);
     return 0;
@@ -67,14 +67,14 @@ static void await(struct world *w, const char *key, char id[ID_TEXT_LEN + 1])
     memcpy(id, reply.ids[0], ID_TEXT_LEN + 1);
 }
 
-static int complete(struct world *w, const char *id, const char *key, const char *output,
-                    const char *error, int status)
+static void complete_as(struct world *w, const char *org, const char *id, const char *key,
+                        const char *output, const char *error, int status, struct reply *reply)
 {
     Dispatch__V1__CompleteRequest request = DISPATCH__V1__COMPLETE_REQUEST__INIT;
     wire_error e = DISPATCH__SDK__V1__ERROR__INIT;
-    struct reply reply = {0};
     struct arena arena;
 
+    *reply = (struct reply){0};
     arena_init(&arena, 1 << 16);
     request.dispatch_id = arena_dup(&arena, slice_str(id ? id : ""));
     request.key = arena_dup(&arena, slice_str(key ? key : ""));
@@ -85,10 +85,18 @@ static int complete(struct world *w, const char *id, const char *key, const char
         e.status = (Dispatch__Sdk__V1__Status)status;
         request.error = &e;
     }
-    orchestrator_complete(w->o, slice_str(TEST_ORG), &request, reply_cancelled, &reply);
+    orchestrator_complete(w->o, slice_str(org), &request, reply_cancelled, reply);
     world_settle(w);
-    assert_int_equal(reply.count, 1);
+    assert_int_equal(reply->count, 1);
     arena_reset(&arena);
+}
+
+static int complete(struct world *w, const char *id, const char *key, const char *output,
+                    const char *error, int status)
+{
+    struct reply reply;
+
+    complete_as(w, TEST_ORG, id, key, output, error, status, &reply);
     return reply.error.code;
 }
 
@@ -163,10 +171,65 @@ static void an_early_completion_lasts_a_day(void **state)
     assert_int_equal(got.state, DISPATCH__V1__STATE__STATE_WAITING);
 }
 
+/* With so many keys as there is room for: how many. */
+static int complete_keys(struct world *w, const char *org, const char *prefix, struct reply *reply)
+{
+    char key[32];
+    int count;
+
+    for (count = 0; count < 1000; count++) {
+        snprintf(key, sizeof key, "%s-%d", prefix, count);
+        complete_as(w, org, NULL, key, NULL, NULL, 0, reply);
+        if (reply->error.code)
+            break;
+    }
+    assert_int_equal(reply->error.code, CODE_RESOURCE_EXHAUSTED);
+    orchestrator_check(w->o);
+    return count;
+}
+
+static void early_completions_of_one_leave_room_for_another_s(void **state)
+{
+    struct world *w = *state;
+    char id[ID_TEXT_LEN + 1];
+    struct reply reply;
+
+    assert_int_equal(complete_keys(w, TEST_ORG, "k", &reply), 180);
+    assert_non_null(strstr(reply.error.message, "180 of 0 bytes of its own, and 180 of 0 of all"));
+    world_restart(w);
+    assert_int_equal(complete_keys(w, "b", "k", &reply), 18); /* nine times as many as are left */
+    assert_non_null(strstr(reply.error.message, "18 of 0 bytes of its own, and 198 of 0 of all"));
+    complete_as(w, "c", NULL, "k", NULL, NULL, 0, &reply);
+    assert_int_equal(reply.error.code, 0);
+    assert_int_equal(complete_keys(w, TEST_ORG, "l", &reply), 0);
+    world_advance(w, DAY_NS); /* all have gone, and what they held */
+    await(w, "k-0", id);
+    assert_int_equal(complete_keys(w, "b", "k", &reply), 180);
+}
+
+static void bytes_of_one_s_early_completions_leave_room_for_another_s(void **state)
+{
+    char most[3001], some[701];
+    struct world *w = *state;
+    struct reply reply;
+
+    memset(most, 'x', sizeof most - 1);
+    most[sizeof most - 1] = 0;
+    memset(some, 'x', sizeof some - 1);
+    some[sizeof some - 1] = 0;
+    assert_int_equal(complete(w, NULL, "1", most, NULL, 0), 0);
+    world_restart(w);
+    assert_int_equal(complete(w, NULL, "2", some, NULL, 0), CODE_RESOURCE_EXHAUSTED);
+    complete_as(w, "b", NULL, "1", some, NULL, 0, &reply);
+    assert_int_equal(reply.error.code, 0);
+    orchestrator_check(w->o);
+}
+
 static void early_completions_are_bounded(void **state)
 {
     struct world *w = *state;
-    char id[ID_TEXT_LEN + 1], large[1200], larger[5200]; /* than any payload may be */
+    char id[ID_TEXT_LEN + 1], large[4200], larger[5200]; /* than any payload may be */
+    struct reply reply;
 
     memset(larger, 'x', sizeof larger - 1);
     larger[sizeof larger - 1] = 0;
@@ -175,7 +238,7 @@ static void early_completions_are_bounded(void **state)
     assert_int_equal(complete(w, NULL, "1", large, NULL, 0), CODE_RESOURCE_EXHAUSTED);
     assert_int_equal(complete(w, NULL, "1", NULL, NULL, 0), 0);
     assert_int_equal(complete(w, NULL, "2", NULL, NULL, 0), 0);
-    assert_int_equal(complete(w, NULL, "3", NULL, NULL, 0), 0);
+    assert_int_equal(complete_keys(w, TEST_ORG, "more", &reply), 178); /* 90% of all */
     assert_int_equal(complete(w, NULL, "4", NULL, NULL, 0), CODE_RESOURCE_EXHAUSTED);
     await(w, "2", id);
     assert_int_equal(complete(w, id, NULL, larger, NULL, 0), CODE_INVALID_ARGUMENT);
@@ -307,15 +370,18 @@ static void what_makes_no_sense_is_refused(void **state)
 
 static void keys_are_bounded(void **state)
 {
-    char id[ID_TEXT_LEN + 1], key[] = "0";
     struct world *w = *state;
     struct reply reply;
+    char key[32];
 
-    for (; key[0] < '8'; key[0]++)
-        await(w, key, id);
-    ask_as(w, TEST_ORG, key, &reply);
+    for (int i = 0; i < 1000; i++) {
+        snprintf(key, sizeof key, "%d", i);
+        ask_as(w, TEST_ORG, key, &reply);
+        assert_int_equal(reply.error.code, 0);
+    }
+    ask_as(w, TEST_ORG, "k", &reply);
     assert_int_equal(reply.error.code, CODE_RESOURCE_EXHAUSTED);
-    assert_non_null(strstr(reply.error.message, "8 keys"));
+    assert_non_null(strstr(reply.error.message, "1000 keys"));
 }
 
 static void a_lost_commit_takes_no_key(void **state)
@@ -389,6 +455,8 @@ int main(void)
         TEST(a_completion_may_come_first),
         TEST(an_early_completion_lasts_a_day),
         TEST(early_completions_are_bounded),
+        TEST(early_completions_of_one_leave_room_for_another_s),
+        TEST(bytes_of_one_s_early_completions_leave_room_for_another_s),
         TEST(a_key_is_one_calls),
         TEST(a_call_that_ends_otherwise_frees_its_key),
         TEST(children_wait_too),
