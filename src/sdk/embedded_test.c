@@ -11,6 +11,7 @@
 #include <ftw.h>
 #include <poll.h>
 #include <semaphore.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -325,6 +326,11 @@ static int use_parents(void *arg)
     if (dispatch_client_wait(dispatch_embedded_client(embedded), "x", -1, &result, NULL) !=
         CODE_FAILED_PRECONDITION)
         return 3;
+    if (dispatch_client_cancel(dispatch_embedded_client(embedded), "x", NULL) !=
+        CODE_FAILED_PRECONDITION)
+        return 4;
+    if (dispatch_embedded_settle(embedded, -1, NULL) != CODE_FAILED_PRECONDITION)
+        return 5;
     dispatch_embedded_close(embedded);
     return 0;
 }
@@ -350,17 +356,68 @@ static void test_second_process(void **state)
     close(child_pipe[1]);
 }
 
+/* What a fork did, whatever that was, has let go of nothing. */
 static void test_fork(void **state)
 {
-    struct dispatch_embedded *embedded = open_store(NULL);
+    struct dispatch_embedded *embedded;
+    int status = -1;
     char *id;
+    pid_t pid;
 
     (void)state;
+    assert_int_equal(pipe(child_pipe), 0);
+    pid = fork(); /* before there is something that it could inherit */
+    assert_true(pid >= 0);
+    if (pid == 0)
+        _exit(open_second());
+    embedded = open_store(NULL);
     assert_int_equal(in_child(use_parents, embedded), 0);
+    assert_int_equal(write(child_pipe[1], "x", 1), 1);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);   /* the lock is where it was */
     id = dispatch_one("twice", 4); /* the parent's goes on */
     assert_int_equal(wait_int(embedded, id), 8);
     free(id);
     dispatch_embedded_close(embedded);
+    close(child_pipe[0]);
+    close(child_pipe[1]);
+}
+
+static atomic_long signalled; /* the thread that a signal came to */
+
+static void on_signal(int number)
+{
+    (void)number;
+    atomic_store(&signalled, (long)gettid());
+}
+
+/* Signals are the program's: its handlers stay, and are called on its threads. */
+static void test_signals(void **state)
+{
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGPIPE, SIGCHLD, SIGUSR1, SIGALRM};
+    struct sigaction mine = {.sa_handler = on_signal}, old[7], now;
+    struct dispatch_embedded *embedded;
+    char *id;
+
+    (void)state;
+    for (size_t i = 0; i < 7; i++)
+        sigaction(numbers[i], &mine, &old[i]);
+    embedded = open_store(NULL);
+    id = dispatch_one("hang", 2);
+    sem_wait(&entered); /* a function runs on its thread */
+    for (size_t i = 0; i < 7; i++) {
+        sigaction(numbers[i], NULL, &now);
+        assert_ptr_equal(now.sa_handler, on_signal);
+        atomic_store(&signalled, 0);
+        kill(getpid(), numbers[i]); /* to any thread that does not block it: this one, now */
+        assert_int_equal(atomic_load(&signalled), gettid());
+    }
+    sem_post(&leave);
+    assert_int_equal(wait_int(embedded, id), 2);
+    free(id);
+    dispatch_embedded_close(embedded);
+    for (size_t i = 0; i < 7; i++)
+        sigaction(numbers[i], &old[i], NULL);
 }
 
 static int life_pipe[2];
@@ -690,6 +747,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_served_settings, begin, end),
         cmocka_unit_test_setup_teardown(test_second_process, begin, end),
         cmocka_unit_test_setup_teardown(test_fork, begin, end),
+        cmocka_unit_test_setup_teardown(test_signals, begin, end),
         cmocka_unit_test_setup_teardown(test_killed, begin, end),
         cmocka_unit_test_setup_teardown(test_exit, begin, end),
         cmocka_unit_test_setup_teardown(test_wait_for_it, begin, end),

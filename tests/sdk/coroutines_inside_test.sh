@@ -5,8 +5,8 @@
 # the process that dies: at each await, step and effect of each example in turn, and before and
 # after each sync of its store's file. What the next process on the file says, and does, is what an
 # undisturbed one says and does, save for the effects of runs that were cut off; and a third has
-# nothing left to do. The next process comes afterwards, or waits for the file all the while. And the
-# application becomes its next version.
+# nothing left to do. The next process comes afterwards, or waits for the file all the while. And
+# the application becomes its next version.
 #
 # Not all points are taken each time (tests/sdk/coroutines_test.c takes all, with a server); SEED in
 # the environment says which, else the time does, and it is printed.
