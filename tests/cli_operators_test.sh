@@ -122,6 +122,37 @@ done <"$dir/watched"
 kill "$watcher" 2>/dev/null || :
 wait "$watcher" 2>"$dir/err" || :
 
+# Attempts, and what the server is busy with.
+refusing=$(api call echo 1 --endpoint http://127.0.0.1:1)
+until_says '#2 ' ask logs "$refusing"
+has "$said" 'TCP_ERROR: transport: http://127.0.0.1:1: connection refused'
+has "$said" 'waiting after '
+has "$(ask get "$refusing")" 'recent attempts'
+says 0 '"number":"1"' api logs "$refusing" --json
+has "$(api get "$refusing" --json)" '"recentAttempts":[{"number":"1"'
+until_says 'http://127.0.0.1:1 ' ask top
+has "$said" 'TCP_ERROR'
+has "$said" "http://$functions"
+says 0 '"decreasedBy":"STATUS_TCP_ERROR"' api top --json --limit 2
+[ "$(lines "$said")" = 1 ] || fail "not one line: $said"
+says 2 'a number from 1 to' ask top --limit 0
+says 2 'a time of 100ms' ask top --interval 1ms
+mkfifo "$dir/followed" "$dir/seen"
+ask logs "$refusing" --follow >"$dir/followed" 2>"$dir/err" &
+watcher=$!
+read -r line <"$dir/followed"
+has "$line" '#1 '
+says 0 '' ask cancel "$refusing"
+wait "$watcher" || :
+failed=$(api call fail 1)
+says 0 'PERMANENT_ERROR after 1 attempt' ask logs "$failed" --follow
+ask top --json --interval 100ms >"$dir/seen" 2>"$dir/err" &
+watcher=$!
+{ read -r line && read -r line; } <"$dir/seen"
+has "$line" '"groups":['
+kill "$watcher" 2>/dev/null || :
+wait "$watcher" 2>"$dir/err" || :
+
 # In hand.
 hung=$(api call hang)
 until_says "state         running" api get "$hung"

@@ -106,7 +106,7 @@ bool cli_duration(const char *text, uint32_t *ms);
 bool cli_size(const char *text, uint64_t *bytes);
 
 extern const struct cli_command cli_login, cli_switch, cli_init, cli_run, cli_server, cli_call,
-    cli_ls, cli_get, cli_wait, cli_cancel, cli_retry, cli_restart, cli_complete, cli_keys,
-    cli_store, cli_verification, cli_completion, cli_version, cli_help;
+    cli_ls, cli_get, cli_logs, cli_top, cli_wait, cli_cancel, cli_retry, cli_restart, cli_complete,
+    cli_keys, cli_store, cli_verification, cli_completion, cli_version, cli_help;
 
 #endif

@@ -5,10 +5,10 @@
 #include "cli/cli.h"
 
 const struct cli_command *const cli_commands[] = {
-    &cli_login,        &cli_switch,     &cli_init,     &cli_run,  &cli_server,
-    &cli_call,         &cli_ls,         &cli_get,      &cli_wait, &cli_cancel,
-    &cli_retry,        &cli_restart,    &cli_complete, &cli_keys, &cli_store,
-    &cli_verification, &cli_completion, &cli_version,  &cli_help, NULL,
+    &cli_login,      &cli_switch,  &cli_init,     &cli_run,  &cli_server, &cli_call,
+    &cli_ls,         &cli_get,     &cli_logs,     &cli_top,  &cli_wait,   &cli_cancel,
+    &cli_retry,      &cli_restart, &cli_complete, &cli_keys, &cli_store,  &cli_verification,
+    &cli_completion, &cli_version, &cli_help,     NULL,
 };
 
 static int unknown(const char *name)

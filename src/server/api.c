@@ -541,6 +541,11 @@ refused:
     answer_refusal(api, &whom, &refusal);
 }
 
+bool api_sees_all(const struct api *api, bool control, const char *org)
+{
+    return control || api->metrics_public || strcmp(org, ORG_DEFAULT) == 0;
+}
+
 /* They name functions and endpoints of every organization. */
 static bool may_see_metrics(struct rpc *asking, const struct net_request *request,
                             struct refusal *refusal)
@@ -549,7 +554,7 @@ static bool may_see_metrics(struct rpc *asking, const struct net_request *reques
         return true;
     if (!authenticate(asking, request, refusal))
         return false;
-    if (strcmp(asking->org, ORG_DEFAULT) == 0)
+    if (api_sees_all(asking->api, false, asking->org))
         return true;
     error_set(&refusal->error, CODE_PERMISSION_DENIED,
               "metrics are of all organizations: they need a key of the organization " ORG_DEFAULT

@@ -7,6 +7,7 @@
  *   POST /dispatch.sdk.v1.DispatchService/Wait
  *   POST /dispatch.v1.CallService/Call
  *   POST /dispatch.v1.CallService/Get
+ *   POST /dispatch.v1.CallService/Attempts
  *   POST /dispatch.v1.CallService/List
  *   POST /dispatch.v1.CallService/Wait
  *   POST /dispatch.v1.CallService/Cancel
@@ -15,6 +16,7 @@
  *   POST /dispatch.v1.CallService/Retry
  *   POST /dispatch.v1.SigningKeyService/CreateSigningKey, ListSigningKeys
  *   POST /dispatch.v1.KeyService/CreateKey, ListKeys, RevokeKey    at the operator's socket alone
+ *   POST /dispatch.v1.StatsService/Stats
  *   GET, POST, DELETE /sessions/SESSION    sessions.h
  *   GET  /healthz    200 as long as the loop turns
  *   GET  /readyz     200 when calls are taken; else 503 and why not
@@ -34,6 +36,7 @@
 #include "server/logins.h"
 #include "server/pending.h"
 #include "server/protocol.h"
+#include "server/recent.h"
 #include "server/sessions.h"
 
 #define API_REQUEST_ID_MAX 64
@@ -47,6 +50,7 @@
 struct api {
     struct orchestrator *orchestrator; /* NULL: stopped; all is refused as unavailable */
     struct sessions *sessions;
+    const struct recent *recent;
     const struct keys *keys;         /* NULL: nobody is asked for one */
     struct credentials *credentials; /* further ones, of all organizations */
     struct logins logins;            /* that wait to be confirmed */
@@ -92,6 +96,13 @@ struct method {
     void (*start)(struct rpc *rpc, const void *message);
     bool control; /* for the operator alone */
 };
+
+/* Whether who asks may know of all organizations together, as the metrics tell it. */
+bool api_sees_all(const struct api *api, bool control, const char *org);
+
+/* attempts.c, stats.c */
+void service_attempts(struct rpc *rpc, const void *message);
+void service_stats(struct rpc *rpc, const void *message);
 
 /* services.c */
 void service_create_key(struct rpc *rpc, const void *message);

@@ -163,10 +163,57 @@ static void keys_come_and_go(void **state)
     assert_int_equal(status_of(w, other, PATH_GET, "x"), 404);
 }
 
+#define PATH_STATS "/dispatch.v1.StatsService/Stats"
+
+static unsigned count_of(const struct reply *reply, const char *text)
+{
+    unsigned count = 0;
+
+    for (const char *at = reply->body; (at = strstr(at, text)); at++)
+        count++;
+    return count;
+}
+
+static void each_sees_its_own_load(void **state)
+{
+    struct world *w = *state;
+    char *id, *acme = create_key(w, "acme", &id), *other = create_key(w, "other", &id);
+    struct reply reply;
+
+    assert_int_equal(status_of(w, acme, PATH_WAIT, dispatch(w, acme, "\"function\":\"echo\"")),
+                     200);
+    assert_int_equal(status_of(w, other, PATH_WAIT, dispatch(w, other, "\"function\":\"echo\"")),
+                     200);
+
+    ask(w, acme, PATH_STATS, "{\"organization\":\"other\"}", &reply);
+    assert_int_equal(reply.status, 200);
+    assert_int_equal(count_of(&reply, "\"organization\":\"acme\""), 1);
+    assert_null(strstr(reply.body, "other"));
+    assert_null(strstr(reply.body, "totals"));
+    assert_null(strstr(reply.body, "\"organizations\""));
+    assert_non_null(strstr(reply.body, "\"groupCount\":1"));
+    ask(w, HARNESS_KEY, PATH_STATS, "{}", &reply); /* of the organization "default" */
+    assert_null(strstr(reply.body, "acme"));
+    assert_non_null(strstr(reply.body, "\"totals\":{"));
+    assert_non_null(strstr(reply.body, "\"finished\":\"2\""));
+
+    ask_operator(w, PATH_STATS, "{}", &reply);
+    assert_non_null(strstr(reply.body, "\"groupCount\":2"));
+    assert_int_equal(count_of(&reply, "\"organization\":\"acme\""), 2); /* a group, and itself */
+    assert_int_equal(count_of(&reply, "\"organization\":\"other\""), 2);
+    assert_non_null(strstr(reply.body, "\"organizations\":\"2\""));
+    ask_operator(w, PATH_STATS, "{\"organization\":\"acme\"}", &reply);
+    assert_null(strstr(reply.body, "\"other\""));
+    ask_operator(w, PATH_STATS, "{\"limit\":1}", &reply);
+    assert_int_equal(count_of(&reply, "\"endpoint\""), 1);
+    assert_non_null(strstr(reply.body, "\"groupCount\":2"));
+}
+
 static void nobody_reaches_anothers_calls(void **state)
 {
     static const char *const paths[] = {PATH_GET,
                                         PATH_WAIT,
+                                        "/dispatch.v1.CallService/Attempts",
                                         "/dispatch.v1.CallService/Cancel",
                                         "/dispatch.v1.CallService/Restart",
                                         "/dispatch.v1.CallService/Retry",
@@ -295,6 +342,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(keys_come_and_go),
+        TEST(each_sees_its_own_load),
         TEST(nobody_reaches_anothers_calls),
         TEST(idempotency_keys_are_ones_own),
         TEST(runs_are_signed),

@@ -25,6 +25,7 @@
 #include "server/api.h"
 #include "server/first_key.h"
 #include "server/invoker.h"
+#include "server/recent.h"
 
 /* How long the last answers may take to leave, and how often to see whether they have. */
 #define LINGER_MS      1000
@@ -41,6 +42,7 @@ struct server {
     enum stage stage;
     struct orchestrator *orchestrator;
     struct http_invoker *invoker;
+    struct recent *recent;
     struct api api;
     struct credentials credentials;
     struct policy policy; /* the patterns are the options' */
@@ -297,6 +299,7 @@ void server_destroy(struct server *s)
     net_server_destroy(s->control);
     api_finish(&s->api);
     http_invoker_destroy(s->invoker);
+    recent_destroy(s->recent);
     credentials_free(&s->credentials);
     net_watch_destroy(s->watch);
     net_timer_destroy(s->step);
@@ -505,7 +508,12 @@ static int start(struct server *s, struct error *err)
     if (code == CODE_OK)
         s->api.sessions = http_invoker_sessions(s->invoker);
     if (code == CODE_OK)
+        code = recent_create(&s->recent, clock_now(clock_system()), err);
+    s->api.recent = s->recent;
+    if (code == CODE_OK)
         code = start_orchestrator(s, err);
+    if (code == CODE_OK)
+        orchestrator_observe(s->orchestrator, recent_observer(s->recent));
     if (code == CODE_OK)
         code = api_hold(&s->api, s->options.loop, err);
     s->api.orchestrator = s->orchestrator;

@@ -27,6 +27,7 @@
 #include "dispatch/sdk/v1/status.pb-c.h"
 #include "dispatch/v1/call.pb-c.h"
 #include "dispatch/v1/key.pb-c.h"
+#include "dispatch/v1/stats.pb-c.h"
 
 /* Short names for the messages that all rooms speak of. */
 typedef Google__Protobuf__Any wire_any;
