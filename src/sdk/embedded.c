@@ -24,6 +24,8 @@
 
 #define MESSAGE_MAX ((size_t)256 << 20)
 
+enum { RUNS_AT_ONCE = 64 }; /* made known to threads together */
+
 enum { LOADING_LOOK_MS = 1000 };
 
 struct sdk_embedded {
@@ -34,6 +36,7 @@ struct sdk_embedded {
     struct server *server;
     struct net_watch *watch;
     bool settling; /* somebody waits until no call is live */
+    unsigned runs; /* that the endpoint has not been told to start */
     int wake;      /* an eventfd: there are answers */
     pthread_mutex_t lock;
     struct list answers; /* under the lock */
@@ -141,6 +144,14 @@ static void on_answers(void *arg)
         server_changed(embedded->server);
 }
 
+/* The threads hear of runs when the step that made them is over: every event is followed by one. */
+static void start_runs(struct sdk_embedded *embedded)
+{
+    if (embedded->runs > 0)
+        sdk_endpoint_start(embedded->options.endpoint);
+    embedded->runs = 0;
+}
+
 static void invoker_run(struct invoker *vtable, struct orchestrator_run *run)
 {
     struct sdk_embedded *embedded = (struct sdk_embedded *)(void *)vtable;
@@ -169,6 +180,8 @@ static void invoker_run(struct invoker *vtable, struct orchestrator_run *run)
     run->endpoint = slice_str(embedded->url); /* the arena that it was in goes with the request */
     orchestrator_run_sent(run);
     sdk_endpoint_run(embedded->options.endpoint, run->request, run->arena, on_reply, attempt);
+    if (++embedded->runs == RUNS_AT_ONCE)
+        start_runs(embedded);
 }
 
 static void invoker_cancel(struct invoker *vtable, struct orchestrator_run *run)
@@ -202,6 +215,7 @@ static void on_stepped(void *arg)
     const struct orchestrator *o = server_orchestrator(embedded->server);
     struct orchestrator_stats stats;
 
+    start_runs(embedded);
     if (!embedded->settling || !orchestrator_ready(o) || !orchestrator_idle(o))
         return;
     orchestrator_stats(o, &stats);
@@ -266,7 +280,7 @@ int sdk_embedded_create(struct dispatch_client *client, const struct sdk_embedde
     embedded->store = strdup(options->store);
     embedded->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     list_init(&embedded->answers);
-    pthread_mutex_init(&embedded->lock, NULL);
+    sdk_mutex_init(&embedded->lock);
     rc = start(embedded, err);
     embedded->options.store = embedded->options.url = NULL; /* the caller's */
     if (rc)

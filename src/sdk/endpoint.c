@@ -119,7 +119,7 @@ static int create(const struct dispatch_endpoint_options *options, bool threads,
         free(made);
         return rc;
     }
-    pthread_mutex_init(&made->lock, NULL);
+    sdk_mutex_init(&made->lock);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&made->idle, &monotonic);
@@ -517,17 +517,16 @@ static bool same_run(struct slice a, struct slice b)
 static struct dispatch_request *new_request(struct dispatch_endpoint *endpoint, struct slice bytes,
                                             struct slice name, struct slice id)
 {
-    struct dispatch_request *request = calloc(1, sizeof *request + bytes.len + name.len + 1);
+    struct dispatch_request *request = malloc(sizeof *request + bytes.len + name.len + 1);
     const uint8_t *start = bytes.data;
 
     if (!request)
         return NULL;
-    request->job.run = run;
+    *request = (struct dispatch_request){.job.run = run, .endpoint = endpoint, .size = bytes.len};
     list_init(&request->job.node);
-    request->endpoint = endpoint;
-    request->size = bytes.len;
     memcpy(request->bytes, bytes.data, bytes.len);
     memcpy(request->bytes + bytes.len, name.data, name.len);
+    request->bytes[bytes.len + name.len] = 0;
     request->name = (const char *)request->bytes + bytes.len;
     if (id.len > 0)
         request->id = slice(request->bytes + ((const uint8_t *)id.data - start), id.len);
@@ -661,7 +660,7 @@ static void answer_throttled(struct dispatch_request *request)
     arena_reset(&ctx.arena);
 }
 
-static void submit(struct dispatch_endpoint *endpoint, struct dispatch_request *request)
+static void submit(struct dispatch_endpoint *endpoint, struct dispatch_request *request, bool wake)
 {
     struct waiter waiter = request->first;
     uint32_t worker = worker_of(endpoint, request);
@@ -674,7 +673,7 @@ static void submit(struct dispatch_endpoint *endpoint, struct dispatch_request *
     if (!first) {
         free_request(request);
         refuse(&waiter, admission);
-    } else if (!sdk_pool_submit(endpoint->pool, &request->job, worker)) {
+    } else if (!sdk_pool_submit(endpoint->pool, &request->job, worker, wake)) {
         answer_throttled(request);
     }
 }
@@ -719,7 +718,7 @@ void dispatch_endpoint_handle(struct dispatch_endpoint *endpoint, const void *by
     }
     request->function = function;
     request->first = waiter;
-    submit(endpoint, request);
+    submit(endpoint, request, true);
 }
 
 void dispatch_endpoint_handle_http(struct dispatch_endpoint *endpoint,
@@ -770,7 +769,12 @@ void sdk_endpoint_run(struct dispatch_endpoint *endpoint, const wire_run_request
     }
     request->function = function;
     request->first = waiter;
-    submit(endpoint, request);
+    submit(endpoint, request, false);
+}
+
+void sdk_endpoint_start(struct dispatch_endpoint *endpoint)
+{
+    sdk_pool_wake(endpoint->pool);
 }
 
 bool sdk_endpoint_has_work(struct dispatch_endpoint *endpoint)

@@ -49,10 +49,12 @@ void sdk_listener_destroy(struct sdk_listener *listener);
 /* --- runs of an orchestrator in this process -------------------------------------------------- */
 
 /* As dispatch_endpoint_handle, of a request that lies in `arena`, which is taken over with it: it
- * is left empty, if it is needed. */
+ * is left empty, if it is needed. Several may come: no thread is woken before sdk_endpoint_start.
+ */
 void sdk_endpoint_run(struct dispatch_endpoint *endpoint, const wire_run_request *request,
                       struct arena *arena,
                       void (*done)(void *arg, const struct dispatch_reply *reply), void *arg);
+void sdk_endpoint_start(struct dispatch_endpoint *endpoint);
 /* An endpoint without threads: its functions run in sdk_endpoint_work, which runs those that wait
  * when it is called (for other endpoints it does nothing). */
 bool sdk_endpoint_has_work(struct dispatch_endpoint *endpoint);

@@ -205,7 +205,9 @@ int sdk_pool_create(uint32_t workers, uint32_t max_queue, uint32_t patience_ms,
                     struct sdk_pool **pool, struct error *err);
 /* False: the queue is full. `worker` (0: any) gets it, unless that thread is at one job for longer
  * than the pool's patience meanwhile. */
-bool sdk_pool_submit(struct sdk_pool *pool, struct sdk_job *job, uint32_t worker);
+bool sdk_pool_submit(struct sdk_pool *pool, struct sdk_job *job, uint32_t worker, bool wake);
+/* For jobs that were for any thread and woke none, as more were to come (`wake` false). */
+void sdk_pool_wake(struct sdk_pool *pool);
 /* Whether jobs wait; runs those that do now. */
 bool sdk_pool_queued(struct sdk_pool *pool);
 void sdk_pool_work(struct sdk_pool *pool);
@@ -213,6 +215,8 @@ void sdk_pool_work(struct sdk_pool *pool);
 uint32_t sdk_pool_worker(void);
 /* Runs what is queued, then joins the threads and frees it. NULL is fine. */
 void sdk_pool_destroy(struct sdk_pool *pool);
+/* One for moments: who finds it taken spins for a while before sleeping. */
+void sdk_mutex_init(pthread_mutex_t *mutex);
 /* Starts a thread with all signals blocked; 0 or an errno value. */
 int sdk_thread_start(pthread_t *thread, void *(*fn)(void *arg), void *arg);
 /* So many milliseconds from now, on CLOCK_MONOTONIC. */

@@ -326,7 +326,7 @@ int sdk_listener_create(struct dispatch_endpoint *endpoint,
     made->endpoint = endpoint;
     list_init(&made->answers);
     made->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    pthread_mutex_init(&made->lock, NULL);
+    sdk_mutex_init(&made->lock);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&made->flushed, &monotonic);

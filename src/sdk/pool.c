@@ -61,6 +61,16 @@ int sdk_thread_start(pthread_t *thread, void *(*fn)(void *arg), void *arg)
     return rc;
 }
 
+void sdk_mutex_init(pthread_mutex_t *mutex)
+{
+    pthread_mutexattr_t spins;
+
+    pthread_mutexattr_init(&spins);
+    pthread_mutexattr_settype(&spins, PTHREAD_MUTEX_ADAPTIVE_NP);
+    pthread_mutex_init(mutex, &spins);
+    pthread_mutexattr_destroy(&spins);
+}
+
 struct timespec sdk_after_ms(uint32_t ms)
 {
     struct timespec at;
@@ -196,18 +206,24 @@ static struct worker *owner(struct sdk_pool *pool, uint32_t number)
     return one_of_several ? &pool->workers[number - 1] : NULL;
 }
 
-/* Returns who is to be signalled; NULL: nobody. */
-static struct worker *enqueue(struct sdk_pool *pool, struct sdk_job *job, struct worker *worker)
+static void enqueue(struct sdk_pool *pool, struct sdk_job *job, struct worker *worker)
 {
     job->order = pool->submitted++;
     pool->queued++;
     if (!worker) {
         list_append(&pool->queue, &job->node);
-        return call_one(pool);
+        return;
     }
     list_append(&worker->own, &job->node);
     if (pool->owned++ == 0)
         pool->look_ns = now_ns() + pool->patience_ns;
+}
+
+/* Who is to be signalled for a job that has come; NULL: nobody. `worker`: whose it is, if any's. */
+static struct worker *call_for(struct sdk_pool *pool, struct worker *worker)
+{
+    if (!worker)
+        return call_one(pool);
     if (list_empty(&worker->idle))
         return call_watcher(pool);
     list_remove(&worker->idle);
@@ -284,7 +300,7 @@ int sdk_pool_create(uint32_t workers, uint32_t max_queue, uint32_t patience_ms,
 
     if (!made)
         return error_memory(err);
-    pthread_mutex_init(&made->lock, NULL);
+    sdk_mutex_init(&made->lock);
     list_init(&made->queue);
     list_init(&made->idle);
     made->max_queue = max_queue;
@@ -298,18 +314,30 @@ int sdk_pool_create(uint32_t workers, uint32_t max_queue, uint32_t patience_ms,
     return 0;
 }
 
-bool sdk_pool_submit(struct sdk_pool *pool, struct sdk_job *job, uint32_t number)
+bool sdk_pool_submit(struct sdk_pool *pool, struct sdk_job *job, uint32_t number, bool wake)
 {
-    struct worker *worker = NULL;
+    struct worker *worker = owner(pool, number), *called = NULL;
     bool room;
 
     pthread_mutex_lock(&pool->lock);
     room = pool->queued < pool->max_queue;
     if (room)
-        worker = enqueue(pool, job, owner(pool, number));
+        enqueue(pool, job, worker);
+    if (room && (wake || worker))
+        called = call_for(pool, worker);
     pthread_mutex_unlock(&pool->lock);
-    signal_to(worker);
+    signal_to(called);
     return room;
+}
+
+void sdk_pool_wake(struct sdk_pool *pool)
+{
+    struct worker *called;
+
+    pthread_mutex_lock(&pool->lock);
+    called = call_one(pool);
+    pthread_mutex_unlock(&pool->lock);
+    signal_to(called);
 }
 
 bool sdk_pool_queued(struct sdk_pool *pool)

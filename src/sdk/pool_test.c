@@ -31,7 +31,7 @@ static void run_task(struct sdk_job *job)
 
     task->ran_on = sdk_pool_worker();
     sem_post(&task->began);
-    if (task->next && !sdk_pool_submit(task->pool, &task->next->job, task->ran_on))
+    if (task->next && !sdk_pool_submit(task->pool, &task->next->job, task->ran_on, true))
         abort();
     if (task->until)
         sem_wait(task->until);
@@ -66,12 +66,12 @@ static void test_waits_for_its_thread(void **state)
         prepare(&first, pool);
         prepare(&second, pool);
         first.next = &second;
-        assert_true(sdk_pool_submit(pool, &first.job, 0));
+        assert_true(sdk_pool_submit(pool, &first.job, 0, true));
         sem_wait(&second.done);
         assert_int_equal(second.ran_on, first.ran_on);
         /* One that has nothing to do. */
         prepare(&second, pool);
-        assert_true(sdk_pool_submit(pool, &second.job, 1 + (uint32_t)i % 3));
+        assert_true(sdk_pool_submit(pool, &second.job, 1 + (uint32_t)i % 3, true));
         sem_wait(&second.done);
         assert_int_equal(second.ran_on, 1 + i % 3);
     }
@@ -93,8 +93,8 @@ static void test_does_not_wait_for_ever(void **state)
         first.next = &second;
         first.until = &second.done;
         if (busy)
-            assert_true(sdk_pool_submit(pool, &third.job, 0));
-        assert_true(sdk_pool_submit(pool, &first.job, 0));
+            assert_true(sdk_pool_submit(pool, &third.job, 0, true));
+        assert_true(sdk_pool_submit(pool, &first.job, 0, true));
         sem_wait(&first.done);
         assert_int_not_equal(second.ran_on, first.ran_on);
         if (busy)
@@ -115,15 +115,15 @@ static void test_bound_and_end(void **state)
     for (int i = 0; i < 2; i++) {
         prepare(&blocked[i], pool);
         blocked[i].until = &go;
-        assert_true(sdk_pool_submit(pool, &blocked[i].job, (uint32_t)i + 1));
+        assert_true(sdk_pool_submit(pool, &blocked[i].job, (uint32_t)i + 1, true));
         sem_wait(&blocked[i].began);
     }
     for (int i = 0; i < 3; i++)
         prepare(&waiting[i], pool);
-    assert_true(sdk_pool_submit(pool, &waiting[0].job, 1));
-    assert_true(sdk_pool_submit(pool, &waiting[1].job, 0));
-    assert_false(sdk_pool_submit(pool, &waiting[2].job, 0));
-    assert_false(sdk_pool_submit(pool, &waiting[2].job, 2));
+    assert_true(sdk_pool_submit(pool, &waiting[0].job, 1, true));
+    assert_true(sdk_pool_submit(pool, &waiting[1].job, 0, true));
+    assert_false(sdk_pool_submit(pool, &waiting[2].job, 0, true));
+    assert_false(sdk_pool_submit(pool, &waiting[2].job, 2, true));
     sem_post(&go);
     sem_post(&go);
     sdk_pool_destroy(pool);

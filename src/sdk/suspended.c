@@ -59,7 +59,7 @@ int sdk_coroutines_create(const struct sdk_coroutines_options *options,
                 : options->max_suspended < 0 ? 0
                                              : (size_t)options->max_suspended;
     made->max_bytes = options->max_suspended_bytes ? options->max_suspended_bytes : SUSPENDED_BYTES;
-    pthread_mutex_init(&made->lock, NULL);
+    sdk_mutex_init(&made->lock);
     map_init(&made->suspended);
     list_init(&made->recent);
     *coroutines = made;
