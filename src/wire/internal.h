@@ -27,6 +27,16 @@ struct wire_path {
 int wire_path_error(const struct wire_path *path, struct error *err, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* --- unpacking -------------------------------------------------------------------------------- */
+
+/* What wire_unpack would make of the bytes, in most cases: NULL if it is none of these, or if the
+ * bytes are wrong. */
+ProtobufCMessage *wire_fill(const ProtobufCMessageDescriptor *type, struct slice bytes,
+                            struct arena *arena);
+/* The same for all cases, and the errors. */
+int wire_unpack_any_case(const ProtobufCMessageDescriptor *type, struct slice bytes,
+                         struct arena *arena, ProtobufCMessage **message, struct error *err);
+
 /* --- encoded fields --------------------------------------------------------------------------- */
 
 struct wire_field {

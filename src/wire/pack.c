@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Messages to bytes and back through protobuf-c. Unpacking walks the bytes twice: the first walk
+ * Messages to bytes and back through protobuf-c. What is nearly always there is unpacked in one
+ * walk (fill.c). For the rest, and all that is wrong, the bytes are walked twice: the first walk
  * needs no memory and finds everything that may be wrong, with its place; protobuf-c, which
  * recurses without a bound, does not look into strings and says only "no", then sees good messages
  * alone.
@@ -172,13 +173,12 @@ static int without_nuls(const ProtobufCMessageDescriptor *type, struct slice *by
     return check_message(&check, type, *bytes, NULL, 1);
 }
 
-int wire_unpack(const ProtobufCMessageDescriptor *type, struct slice bytes, struct arena *arena,
-                void *message, struct error *err)
+int wire_unpack_any_case(const ProtobufCMessageDescriptor *type, struct slice bytes,
+                         struct arena *arena, ProtobufCMessage **message, struct error *err)
 {
     struct arena_allocator data = {.arena = arena};
     ProtobufCAllocator allocator = {allocate, release, &data};
     struct check check = {.err = err};
-    ProtobufCMessage *unpacked;
     int rc;
 
     rc = check_message(&check, type, bytes, NULL, 1);
@@ -186,12 +186,22 @@ int wire_unpack(const ProtobufCMessageDescriptor *type, struct slice bytes, stru
         return rc;
     if (check.nul && without_nuls(type, &bytes, arena))
         return error_memory(err);
-    unpacked = protobuf_c_message_unpack(type, &allocator, bytes.len, bytes.data);
-    if (!unpacked)
-        return data.failed ? error_memory(err)
-                           : error_set(err, CODE_INVALID_ARGUMENT, "malformed %s", type->name);
-    memcpy(message, &unpacked, sizeof unpacked);
-    return 0;
+    *message = protobuf_c_message_unpack(type, &allocator, bytes.len, bytes.data);
+    if (*message)
+        return 0;
+    return data.failed ? error_memory(err)
+                       : error_set(err, CODE_INVALID_ARGUMENT, "malformed %s", type->name);
+}
+
+int wire_unpack(const ProtobufCMessageDescriptor *type, struct slice bytes, struct arena *arena,
+                void *message, struct error *err)
+{
+    ProtobufCMessage *unpacked = wire_fill(type, bytes, arena);
+    int rc = unpacked ? 0 : wire_unpack_any_case(type, bytes, arena, &unpacked, err);
+
+    if (!rc)
+        memcpy(message, &unpacked, sizeof unpacked);
+    return rc;
 }
 
 void wire_pack(const void *message, struct buf *out)

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "google/protobuf/struct.pb-c.h"
-#include "wire/wire.h"
+#include "wire/internal.h"
 
 #define RUN_REQUEST  (&dispatch__sdk__v1__run_request__descriptor)
 #define RUN_RESPONSE (&dispatch__sdk__v1__run_response__descriptor)
@@ -265,10 +265,113 @@ static void pack_fails_at_the_maximum(void **state)
     buf_free(&small);
 }
 
+/* --- the quick way ---------------------------------------------------------------------------- */
+
+/* What the quick way makes of the bytes, if anything, is what the other does. */
+static void compare_ways(struct fixture *f, const ProtobufCMessageDescriptor *type,
+                         struct slice bytes)
+{
+    ProtobufCMessage *quick = wire_fill(type, bytes, &f->arena), *slow = NULL;
+    struct blob *one, *other;
+
+    if (quick) {
+        assert_int_equal(wire_unpack_any_case(type, bytes, &f->arena, &slow, &f->err), 0);
+        one = wire_pack_blob(quick);
+        other = wire_pack_blob(slow);
+        assert_true(slice_eq(blob_slice(one), blob_slice(other)));
+        blob_unref(one);
+        blob_unref(other);
+    }
+    arena_rewind(&f->arena);
+}
+
+/* The bytes, which the quick way must know; then with each bit of them turned, cut at each byte,
+ * and twice in a row, which merges them. */
+static void compare_around(struct fixture *f, const ProtobufCMessageDescriptor *type,
+                           struct slice bytes)
+{
+    char copy[1024];
+
+    assert_true(bytes.len > 0 && 2 * bytes.len <= sizeof copy);
+    assert_non_null(wire_fill(type, bytes, &f->arena));
+    memcpy(copy, bytes.data, bytes.len);
+    for (size_t bit = 0; bit < 8 * bytes.len; bit++) {
+        copy[bit / 8] ^= (char)(1 << bit % 8);
+        compare_ways(f, type, slice(copy, bytes.len));
+        copy[bit / 8] ^= (char)(1 << bit % 8);
+    }
+    for (size_t len = 0; len <= bytes.len; len++)
+        compare_ways(f, type, slice(copy, len));
+    memcpy(copy + bytes.len, bytes.data, bytes.len);
+    compare_ways(f, type, slice(copy, 2 * bytes.len));
+}
+
+static void quick_way_says_the_same(void **state)
+{
+    struct fixture *f = *state;
+    struct value text = {.kind = VALUE_STRING, .bytes = slice_str("value \xc3\xa4")};
+    wire_run_request request = DISPATCH__SDK__V1__RUN_REQUEST__INIT;
+    wire_run_response response = DISPATCH__SDK__V1__RUN_RESPONSE__INIT;
+    wire_poll_result poll_result = DISPATCH__SDK__V1__POLL_RESULT__INIT;
+    wire_poll poll = DISPATCH__SDK__V1__POLL__INIT;
+    wire_call_result results[] = {DISPATCH__SDK__V1__CALL_RESULT__INIT,
+                                  DISPATCH__SDK__V1__CALL_RESULT__INIT};
+    wire_call_result *two_results[] = {&results[0], &results[1]};
+    wire_call calls[] = {DISPATCH__SDK__V1__CALL__INIT, DISPATCH__SDK__V1__CALL__INIT};
+    wire_call *two_calls[] = {&calls[0], &calls[1]};
+    wire_error error = DISPATCH__SDK__V1__ERROR__INIT;
+    wire_timestamp now = GOOGLE__PROTOBUF__TIMESTAMP__INIT;
+    wire_any *any = wire_any_from_value(&text, &f->arena);
+    struct blob *packed;
+
+    now.seconds = -5;
+    now.nanos = 123456789;
+    error.type = (char *)"Type";
+    error.message = (char *)"what was wrong";
+    error.value = (ProtobufCBinaryData){3, (uint8_t *)"a\0b"};
+    error.status = DISPATCH__SDK__V1__STATUS__STATUS_TIMEOUT;
+    results[0].correlation_id = UINT64_MAX;
+    results[0].output = any;
+    results[0].dispatch_id = (char *)"id";
+    results[1].error = &error;
+    poll_result.state_case = DISPATCH__SDK__V1__POLL_RESULT__STATE_TYPED_COROUTINE_STATE;
+    poll_result.typed_coroutine_state = any;
+    poll_result.n_results = 2;
+    poll_result.results = two_results;
+    request.function = (char *)"f";
+    request.dispatch_id = (char *)"1";
+    request.directive_case = DISPATCH__SDK__V1__RUN_REQUEST__DIRECTIVE_POLL_RESULT;
+    request.poll_result = &poll_result;
+    request.creation_time = request.now = &now;
+    request.generation = UINT32_MAX;
+    packed = wire_pack_blob(&request);
+    compare_around(f, RUN_REQUEST, blob_slice(packed));
+    blob_unref(packed);
+
+    any = wire_any_from_value(&text, &f->arena);
+    calls[0].function = (char *)"f";
+    calls[0].input = any;
+    calls[1].function = (char *)"g";
+    calls[1].correlation_id = 7;
+    poll.n_calls = 2;
+    poll.calls = two_calls;
+    poll.min_results = -1;
+    poll.state_case = DISPATCH__SDK__V1__POLL__STATE_APPEND;
+    poll.append = (ProtobufCBinaryData){2, (uint8_t *)"ab"};
+    poll.wake_on_error = 1;
+    response.status = DISPATCH__SDK__V1__STATUS__STATUS_OK;
+    response.directive_case = DISPATCH__SDK__V1__RUN_RESPONSE__DIRECTIVE_POLL;
+    response.poll = &poll;
+    packed = wire_pack_blob(&response);
+    compare_around(f, RUN_RESPONSE, blob_slice(packed));
+    blob_unref(packed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(golden_run_request, setup, teardown),
+        cmocka_unit_test_setup_teardown(quick_way_says_the_same, setup, teardown),
         cmocka_unit_test_setup_teardown(empty_is_not_absent, setup, teardown),
         cmocka_unit_test_setup_teardown(extensions, setup, teardown),
         cmocka_unit_test_setup_teardown(truncated, setup, teardown),
