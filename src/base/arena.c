@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Chunks of doubling size, from 4 KiB to 64 KiB; the newest is at the front of the list and is the
+ * Chunks of doubling size, from 1 KiB to 64 KiB; the newest is at the front of the list and is the
  * one that is bumped. A request larger than a quarter of a chunk gets a chunk of its own, linked
  * behind the front one, so that it does not waste what is left there.
  */
@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { ALIGNMENT = 16, CHUNK_FIRST = 4096, CHUNK_LAST = 65536 };
+enum { ALIGNMENT = 16, CHUNK_FIRST = 1024, CHUNK_LAST = 65536 };
 
 struct arena_chunk {
     struct arena_chunk *next;

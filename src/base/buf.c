@@ -203,7 +203,7 @@ bool slice_get_u64(struct slice *in, uint64_t *value)
     return true;
 }
 
-bool slice_get_varint(struct slice *in, uint64_t *value)
+bool slice_get_long_varint(struct slice *in, uint64_t *value)
 {
     const uint8_t *bytes = in->data;
     size_t most = in->len < VARINT_MAX ? in->len : VARINT_MAX;

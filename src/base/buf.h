@@ -49,7 +49,17 @@ void buf_put_bytes(struct buf *b, struct slice bytes);
  * (`in` is then unspecified). A varint longer than need be is accepted, as protobuf does; more than
  * 64 bits are not. get_bytes gives a view into the same memory. */
 bool slice_get_u64(struct slice *in, uint64_t *value);
-bool slice_get_varint(struct slice *in, uint64_t *value);
+bool slice_get_long_varint(struct slice *in, uint64_t *value); /* of any length */
+static inline bool slice_get_varint(struct slice *in, uint64_t *value)
+{
+    const uint8_t *bytes = in->data;
+
+    if (in->len == 0 || bytes[0] >= 0x80)
+        return slice_get_long_varint(in, value);
+    *value = bytes[0];
+    *in = slice(bytes + 1, in->len - 1);
+    return true;
+}
 bool slice_get_bytes(struct slice *in, struct slice *bytes);
 bool slice_get_byte(struct slice *in, uint8_t *byte);
 
