@@ -4,7 +4,7 @@
 # ready, that it lives, that it reads its keys again and that it stops.
 #
 # usage: notify_test.py DISPATCH
-import os, signal, socket, subprocess, sys, tempfile, urllib.error, urllib.request
+import os, select, signal, socket, subprocess, sys, tempfile, urllib.error, urllib.request
 
 LIMIT = 60  # seconds; a test that gets there has failed
 
@@ -21,6 +21,10 @@ def main(dispatch):
         def heard(wanted):
             """The next datagram that is no sign of life."""
             while True:
+                ready = select.select([manager, died], [], [], LIMIT)[0]
+                if manager not in ready:
+                    server.kill()
+                    raise AssertionError("in vain for %s:\n%s" % (wanted, server.stderr.read()))
                 said = manager.recv(4096).decode()
                 if said != "WATCHDOG=1" or wanted == "WATCHDOG=1":
                     break
@@ -47,6 +51,7 @@ def main(dispatch):
             [dispatch, "server", "--listen", "127.0.0.1:0", "--api-key-file", keys, "--store",
              "sqlite:" + os.path.join(directory, "store.db"), "--ready-file", addresses],
             env=environment, stderr=subprocess.PIPE, text=True)
+        died = os.pidfd_open(server.pid)
         try:
             heard("READY=1")
             heard("WATCHDOG=1")
@@ -70,6 +75,7 @@ def main(dispatch):
         finally:
             server.kill()
             server.wait()
+            os.close(died)
 
 
 main(sys.argv[1])
