@@ -75,6 +75,15 @@ static struct slice behind(struct slice s, size_t done)
     return slice((const uint8_t *)s.data + done, s.len - done);
 }
 
+/* Whoever waits learns it from reading, which meets the end: at once, too, of a connection that
+ * could still be read from (ENOBUFS, and what TLS cannot seal). */
+static void writing_failed(struct net_conn *conn, int error)
+{
+    if (!conn->writing_failed && error != EPIPE && error != ECONNRESET)
+        shutdown(conn->fd, SHUT_RDWR);
+    conn->writing_failed = true;
+}
+
 /* Sends what TLS has sealed, as much as goes. Zero, or a negative errno. */
 static int send_sealed(struct net_conn *conn)
 {
@@ -84,7 +93,7 @@ static int send_sealed(struct net_conn *conn)
     if (pending.len > 0 && !conn->writing_failed)
         n = send_parts(conn->fd, pending, (struct slice){0});
     if (n < 0 || conn->writing_failed) {
-        conn->writing_failed = true;
+        writing_failed(conn, (int)-n);
         net_tls_consume(conn->tls, pending.len);
         conn->queued -= conn->sealed;
         conn->sealed = 0;
@@ -258,7 +267,7 @@ int net_conn_write(struct net_conn *conn, struct slice head, struct blob *body)
     if (list_empty(&conn->writes))
         n = write_parts(conn, head, bytes);
     if (n < 0) {
-        conn->writing_failed = true;
+        writing_failed(conn, (int)-n);
         return (int)n;
     }
     if ((size_t)n == head.len + bytes.len)
@@ -280,7 +289,7 @@ static void write_some(struct net_conn *conn)
                         behind(body, piece->done > head.len ? piece->done - head.len : 0));
         if (n < 0) {
             error = (int)-n;
-            conn->writing_failed = true;
+            writing_failed(conn, error);
             drop_writes(conn);
             break;
         }
