@@ -170,7 +170,7 @@ static void print_zsh_command(const struct cli_command *command)
     print_zsh_option(o, letter_of(persistent ? cli_persistent_letters : command->letters, o->name));
     fputs("            '--help[print this]' \\\n            ", stdout);
     if (strcmp(command->name, "help") == 0) {
-        fputs("\"1:command:(${(j: :)${commands%%:*}})\"\n", stdout);
+        fputs("'1:command:{_describe -t commands command commands}'\n", stdout);
     } else if (words_of(command)) {
         fputs("'1:what:(", stdout);
         print_words(command, " ");
@@ -196,14 +196,19 @@ static void print_zsh(void)
             fputs("'\n", stdout);
         }
     fputs("    )\n"
-          "    if ((CURRENT == 2)); then\n"
+          "    local curcontext=$curcontext state line\n"
+          "    _arguments -C \\\n",
+          stdout);
+    for (const struct cli_option *o = cli_persistent_options; o->name; o++)
+        print_zsh_option(o, letter_of(cli_persistent_letters, o->name));
+    fputs("            '--help[print this]' \\\n"
+          "            '(-v --version)'{-v,--version}'[print the version]' \\\n"
+          "            '1:command:->command' '*::argument:->rest' && return\n"
+          "    if [[ $state = command ]]; then\n"
           "        _describe -t commands command commands\n"
           "        return\n"
           "    fi\n"
-          "    local command=$words[2]\n"
-          "    shift words\n"
-          "    ((CURRENT--))\n"
-          "    case $command in\n",
+          "    case $words[1] in\n",
           stdout);
     for
         EACH_COMMAND(c)
@@ -220,11 +225,9 @@ static void print_zsh(void)
 
 /* --- fish ------------------------------------------------------------------------------------- */
 
-static void print_fish_option(const struct cli_command *command, const struct cli_option *o,
-                              char letter)
+static void print_fish_option(const char *command, const struct cli_option *o, char letter)
 {
-    printf("complete -c dispatch -n '__fish_seen_subcommand_from %s' -l %s", command->name,
-           o->name);
+    printf("complete -c dispatch -n '__dispatch_is \"%s\"' -l %s", command, o->name);
     if (letter)
         printf(" -s %c", letter);
     printf("%s -d '", o->arg ? " -r" : "");
@@ -232,27 +235,52 @@ static void print_fish_option(const struct cli_command *command, const struct cl
     fputs("'\n", stdout);
 }
 
+/* What stands where a command, or the name of one, may. */
+static void print_fish_commands(const char *where)
+{
+    for
+        EACH_COMMAND(c)
+        {
+            printf("complete -c dispatch -f -n '__dispatch_is \"%s\"' -a %s -d '", where,
+                   (*c)->name);
+            print_plain((*c)->summary);
+            fputs("'\n", stdout);
+        }
+}
+
 static void print_fish(void)
 {
     bool persistent;
 
-    fputs("# dispatch completion fish | source\n", stdout);
-    for
-        EACH_COMMAND(c)
-        {
-            printf("complete -c dispatch -f -n __fish_use_subcommand -a %s -d '", (*c)->name);
-            print_plain((*c)->summary);
-            fputs("'\n", stdout);
-        }
+    fputs("# dispatch completion fish | source\n"
+          "function __dispatch_is # the command so far\n"
+          "    set -l words (commandline -opc)[2..-1]\n"
+          "    while set -q words[1]\n"
+          "        switch $words[1]\n"
+          "            case -k --api-key --env-file\n"
+          "                set words $words[3..-1]\n"
+          "            case '-*'\n"
+          "                set words $words[2..-1]\n"
+          "            case '*'\n"
+          "                break\n"
+          "        end\n"
+          "    end\n"
+          "    test \"$words[1]\" = \"$argv[1]\"\n"
+          "end\n",
+          stdout);
+    print_fish_commands("");
+    print_fish_commands("help");
+    for (const struct cli_option *o = cli_persistent_options; o->name; o++)
+        print_fish_option("", o, letter_of(cli_persistent_letters, o->name));
     for
         EACH_COMMAND(c)
         {
         for
             EACH_OPTION(*c, o, persistent)
-        print_fish_option(*c, o,
+        print_fish_option((*c)->name, o,
                           letter_of(persistent ? cli_persistent_letters : (*c)->letters, o->name));
         if (words_of(*c)) {
-            printf("complete -c dispatch -f -n '__fish_seen_subcommand_from %s' -a '", (*c)->name);
+            printf("complete -c dispatch -f -n '__dispatch_is \"%s\"' -a '", (*c)->name);
             print_words(*c, " ");
             fputs("'\n", stdout);
         }

@@ -6,6 +6,7 @@ import pathlib
 import socket
 import subprocess
 import sys
+import tempfile
 import types
 import unittest
 import urllib.request
@@ -316,6 +317,20 @@ class Run(unittest.TestCase):
         self.assertIn("| Hello, Ada! Hello, again!\n", done.stderr)
         self.assertIn("| caught not today\n", done.stderr)
 
+
+    def test_template(self):
+        """What `dispatch init python` writes."""
+        with tempfile.TemporaryDirectory() as directory:
+            subprocess.run([DISPATCH, "init", "python", directory + "/app"], check=True,
+                           stdout=subprocess.DEVNULL, timeout=PATIENCE_S)
+            with socket.create_server(("127.0.0.1", 0)) as listener:
+                address = "127.0.0.1:%d" % listener.getsockname()[1]
+            done = subprocess.run(
+                [DISPATCH, "run", "--store", "memory:", "--endpoint", address, "--",
+                 sys.executable, directory + "/app/main.py"],
+                capture_output=True, text=True, timeout=PATIENCE_S)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("| Hello, World! Hello, Dispatch!\n", done.stderr)
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)
