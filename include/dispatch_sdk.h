@@ -1068,7 +1068,8 @@ dispatch_embedded_client(const struct dispatch_embedded *embedded);
 DISPATCH_SDK_API const char *dispatch_embedded_url(const struct dispatch_embedded *embedded);
 /* Waits until no call is left to do, for timeout_ms (negative: as long as it takes):
  * CODE_DEADLINE_EXCEEDED then. What is done has its effects on disk. One thread at a time; not from
- * within a function. */
+ * within a function. With own_loop it makes the steps itself, as the client's blocking functions do
+ * (below). */
 DISPATCH_SDK_API int dispatch_embedded_settle(struct dispatch_embedded *embedded,
                                               int64_t timeout_ms, struct dispatch_failure *failure);
 /*

@@ -422,16 +422,26 @@ static int check_thread(const struct dispatch_client *client, struct dispatch_fa
     return 0;
 }
 
-/* Whether it is this thread that turns the loop. */
-static bool turns_here(const struct dispatch_client *client)
+bool sdk_client_turns_here(const struct dispatch_client *client)
 {
     return !client->started && pthread_equal(client->thread, pthread_self());
+}
+
+int sdk_client_check_waiting(const struct dispatch_client *client, struct dispatch_failure *failure)
+{
+    int rc = check_thread(client, failure);
+
+    if (!rc && sdk_client_turns_here(client) && client->turning)
+        rc = sdk_fail(failure, CODE_FAILED_PRECONDITION,
+                      "a function that runs inside a step cannot wait for it: it would block the "
+                      "program's loop; begin the operation instead");
+    return rc;
 }
 
 static void wait_for(struct dispatch_operation *operation)
 {
     struct dispatch_client *client = operation->client;
-    bool here = turns_here(client);
+    bool here = sdk_client_turns_here(client);
 
     pthread_mutex_lock(&client->lock);
     while (!operation->finished) {
@@ -458,11 +468,7 @@ static int run_blocking(struct dispatch_operation *operation, struct dispatch_id
         return sdk_fail_memory(failure);
     client = operation->client;
     operation->blocking = true;
-    rc = check_thread(client, failure);
-    if (!rc && client->turning && turns_here(client))
-        rc = sdk_fail(failure, CODE_FAILED_PRECONDITION,
-                      "a function that runs inside a step cannot wait for it: it would block the "
-                      "program's loop; begin the operation instead");
+    rc = sdk_client_check_waiting(client, failure);
     if (!rc && !net_post(client->loop, begin_on_loop, operation))
         rc = sdk_fail_memory(failure);
     if (rc) {

@@ -98,6 +98,11 @@ struct sdk_embedded_options;
 int sdk_client_embed(const struct sdk_embedded_options *options, struct dispatch_client **client,
                      struct dispatch_failure *failure);
 int sdk_client_start(struct dispatch_client *client, struct dispatch_failure *failure);
+/* Whether it is this thread that makes the turns of the loop. */
+bool sdk_client_turns_here(const struct dispatch_client *client);
+/* CODE_FAILED_PRECONDITION: this thread cannot wait, as it makes a turn now, or was forked. */
+int sdk_client_check_waiting(const struct dispatch_client *client,
+                             struct dispatch_failure *failure);
 /* A turn of the loop; `wait`: once there is something to do. */
 void sdk_client_turn(struct dispatch_client *client, bool wait);
 /* Runs every operation again that waits for a moment. On the loop's thread. */

@@ -575,7 +575,28 @@ static void own_loop(bool in_step)
     /* The blocking functions step by themselves. */
     id = dispatch_one("twice", 11);
     assert_int_equal(wait_int(embedded, id), 22);
-    assert_int_equal(dispatch_embedded_settle(embedded, -1, NULL), CODE_FAILED_PRECONDITION);
+    free(id);
+    id = dispatch_one("sum", 12);
+    assert_int_equal(dispatch_embedded_settle(embedded, -1, NULL), 0);
+    assert_int_equal(wait_int(embedded, id), 132);
+    free(id);
+    dispatch_embedded_close(embedded);
+}
+
+/* A program with a loop of its own that has found work, and does it before it ends. */
+static void test_settle_own_loop(void **state)
+{
+    struct dispatch_embedded_options options = {.own_loop = true};
+    struct dispatch_embedded *embedded = open_store(&options);
+    struct dispatch_failure failure = {0};
+    char *id = dispatch_one("hang", 3);
+
+    (void)state;
+    assert_int_equal(dispatch_embedded_settle(embedded, 1, &failure), CODE_DEADLINE_EXCEEDED);
+    assert_string_equal(failure.message, "not all calls are done after 1 ms");
+    sem_post(&leave);
+    assert_int_equal(dispatch_embedded_settle(embedded, PATIENCE_MS, NULL), 0);
+    assert_int_equal(wait_int(embedded, id), 3);
     free(id);
     dispatch_embedded_close(embedded);
 }
@@ -707,6 +728,8 @@ static void test_no_threads(void **state)
     dispatch_embedded_close(embedded);
 }
 
+static struct dispatch_embedded *stepped;
+
 /* A function inside a step cannot wait for the loop that runs it. */
 static struct dispatch_result waits_for_itself(struct dispatch_ctx *ctx,
                                                struct dispatch_value input)
@@ -715,6 +738,7 @@ static struct dispatch_result waits_for_itself(struct dispatch_ctx *ctx,
     int code = result.error && strstr(result.error->message, "inside a step");
 
     (void)ctx;
+    code = code && dispatch_embedded_settle(stepped, -1, NULL) == CODE_FAILED_PRECONDITION;
     dispatch_result_free(&result);
     return dispatch_ok(dispatch_int(code));
 }
@@ -727,7 +751,7 @@ static void test_wait_in_step(void **state)
 
     (void)state;
     dispatch_register(NULL, "waits_for_itself", waits_for_itself, NULL);
-    embedded = open_store(&options);
+    stepped = embedded = open_store(&options);
     id = dispatch_one("waits_for_itself", 1);
     assert_int_equal(wait_int(embedded, id), 1);
     free(id);
@@ -752,6 +776,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_exit, begin, end),
         cmocka_unit_test_setup_teardown(test_wait_for_it, begin, end),
         cmocka_unit_test_setup_teardown(test_own_loop, begin, end),
+        cmocka_unit_test_setup_teardown(test_settle_own_loop, begin, end),
         cmocka_unit_test_setup_teardown(test_begun_while_loading, begin, end),
         cmocka_unit_test_setup_teardown(test_operator_of_own_loop, begin, end),
         cmocka_unit_test_setup_teardown(test_no_threads, begin, end),

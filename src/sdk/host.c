@@ -197,6 +197,11 @@ const char *dispatch_embedded_url(const struct dispatch_embedded *embedded)
     return embedded->url;
 }
 
+static void set_late(void *arg)
+{
+    *(bool *)arg = true;
+}
+
 static void settle_on_loop(void *arg)
 {
     struct dispatch_embedded *embedded = arg;
@@ -204,21 +209,43 @@ static void settle_on_loop(void *arg)
     sdk_embedded_settle(embedded->client->embedded);
 }
 
+/* Turns the loop until it is settled, or the timer has fired; sets *settled. */
+static int settle_here(struct dispatch_embedded *embedded, int64_t timeout_ms, bool *settled,
+                       struct dispatch_failure *failure)
+{
+    bool late = false;
+    struct net_timer *timer = net_timer_create(embedded->client->loop, set_late, &late);
+
+    if (!timer)
+        return sdk_fail_memory(failure);
+    if (timeout_ms >= 0)
+        net_timer_set(timer, (uint64_t)timeout_ms);
+    while (!embedded->settled && !late)
+        sdk_client_turn(embedded->client, true);
+    net_timer_destroy(timer);
+    *settled = embedded->settled;
+    return 0;
+}
+
 int dispatch_embedded_settle(struct dispatch_embedded *embedded, int64_t timeout_ms,
                              struct dispatch_failure *failure)
 {
-    if (embedded->client->pid != getpid() || embedded->own_loop)
-        return sdk_fail(failure, CODE_FAILED_PRECONDITION,
-                        embedded->own_loop ? "there is no thread to wait for: own_loop was asked "
-                                             "for"
-                                           : "this process was forked from the one that opened it");
+    int rc = sdk_client_check_waiting(embedded->client, failure);
+    bool settled = false;
+
+    if (rc)
+        return rc;
     pthread_mutex_lock(&embedded->lock);
     embedded->settled = false; /* of an earlier one that gave up */
     pthread_mutex_unlock(&embedded->lock);
     if (!net_post(embedded->client->loop, settle_on_loop, embedded))
         return sdk_fail_memory(failure);
-    if (wait_for(embedded, &embedded->settled, timeout_ms))
-        return 0;
+    if (sdk_client_turns_here(embedded->client))
+        rc = settle_here(embedded, timeout_ms, &settled, failure);
+    else
+        settled = wait_for(embedded, &embedded->settled, timeout_ms);
+    if (rc || settled)
+        return rc;
     return sdk_fail(failure, CODE_DEADLINE_EXCEEDED, "not all calls are done after %lld ms",
                     (long long)timeout_ms);
 }
