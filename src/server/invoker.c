@@ -41,6 +41,9 @@ struct http_invoker {
         *lambda; /* to options.lambda_url, which no policy is for; NULL: there is none */
     struct net_url lambda_url;
     bool stopped;
+    char latest[256]; /* the endpoint that was parsed, and allowed, last */
+    size_t latest_len;
+    struct net_url latest_url; /* views into it */
 };
 
 /* "ID-ATTEMPT": an endpoint that logs it can be searched by the call's id too. */
@@ -487,6 +490,47 @@ static struct bridge *find_bridge(const struct http_invoker *invoker, struct sli
     return NULL;
 }
 
+static struct slice moved(struct slice view, struct slice from, struct slice to)
+{
+    if (view.data)
+        view.data = (const char *)to.data + ((const char *)view.data - (const char *)from.data);
+    return view;
+}
+
+/* The same URL, of which there are views into `from`, in a text that is equal. */
+static struct net_url url_moved(const struct net_url *url, struct slice from, struct slice to)
+{
+    struct net_url here = *url;
+
+    here.scheme = moved(url->scheme, from, to);
+    here.host = moved(url->host, from, to);
+    here.path = moved(url->path, from, to);
+    here.query = moved(url->query, from, to);
+    return here;
+}
+
+/* Where one run goes the next one mostly does. */
+static int parse_url(struct http_invoker *invoker, struct slice endpoint, struct net_url *url,
+                     struct error *err)
+{
+    struct slice latest = slice(invoker->latest, invoker->latest_len);
+    int code;
+
+    if (endpoint.len && slice_eq(endpoint, latest)) {
+        *url = url_moved(&invoker->latest_url, latest, endpoint);
+        return CODE_OK;
+    }
+    code = net_url_parse(endpoint, url, err);
+    if (code == CODE_OK && invoker->options.policy) /* which may be another since it was accepted */
+        code = policy_check(invoker->options.policy, endpoint, err);
+    if (code == CODE_OK && endpoint.len <= sizeof invoker->latest) {
+        memcpy(invoker->latest, endpoint.data, endpoint.len);
+        invoker->latest_len = endpoint.len;
+        invoker->latest_url = url_moved(url, endpoint, slice(invoker->latest, endpoint.len));
+    }
+    return code;
+}
+
 /* Fills in where to; else *err says why that can never be. */
 static int find_endpoint(struct attempt *attempt, struct error *err)
 {
@@ -513,9 +557,7 @@ static int find_endpoint(struct attempt *attempt, struct error *err)
                          "%.*s: this version (" DISPATCH_VERSION
                          ") reaches http://, https:// and bridge:// endpoints only",
                          SLICE_FMT(endpoint));
-    code = net_url_parse(endpoint, &attempt->url, err);
-    if (code == CODE_OK && invoker->options.policy) /* which may have changed since */
-        code = policy_check(invoker->options.policy, endpoint, err);
+    code = parse_url(attempt->invoker, endpoint, &attempt->url, err);
     if (code || !bridged)
         return code;
     attempt->bridge = find_bridge(invoker, attempt->url.host);

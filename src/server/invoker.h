@@ -43,9 +43,9 @@ struct http_invoker_options {
     const struct credentials *credentials;
     const struct invoker_bridge *bridges; /* read by http_invoker_create only */
     size_t bridge_count;                  /* at most INVOKER_BRIDGES_MAX */
-    const struct policy *policy;          /* where runs may go; outlives the invoker; or NULL */
-    size_t body_max;                      /* of responses that clients of sessions bring */
-    size_t waiting_max;                   /* runs that wait for such clients; 0: the default */
+    const struct policy *policy; /* where runs may go, fixed; outlives the invoker; or NULL */
+    size_t body_max;             /* of responses that clients of sessions bring */
+    size_t waiting_max;          /* runs that wait for such clients; 0: the default */
     /* A run was answered: the orchestrator wants a step. */
     void (*changed)(void *arg);
     void *arg;
