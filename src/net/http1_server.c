@@ -41,6 +41,7 @@ struct http1_session {
     bool ended;      /* the peer sends no more */
     bool close_after;
     bool continued;       /* 100 Continue was sent for this request */
+    size_t counted;       /* bytes of the body, as one that is coming in */
     size_t queued_before; /* of the answer, when its deadline was last set */
     char peer[NET_ADDRESS_TEXT];
 };
@@ -50,10 +51,17 @@ static struct http1_session *of_conn(struct net_conn *conn)
     return conn->owner;
 }
 
+static void count_arriving(struct http1_session *s, size_t len)
+{
+    s->base.server->arriving += len - s->counted;
+    s->counted = len;
+}
+
 static void close_session(struct http1_session *s)
 {
     if (s->state == CLOSED)
         return;
+    count_arriving(s, 0);
     assert(s->state != PENDING);
     if (s->state == WRITING)
         s->base.server->exchanges--;
@@ -195,6 +203,7 @@ static void refuse(struct http1_session *s, int status, const char *reason)
     char body[NET_REFUSAL_TEXT];
     size_t len;
 
+    count_arriving(s, 0);
     net_server_refused(s->base.server, s->peer, status, reason);
     net_refusal_text(body, status, reason);
     len = strlen(body);
@@ -238,6 +247,7 @@ static void deliver(struct http1_session *s)
         refuse(s, 400, "the request target should be a path");
         return;
     }
+    count_arriving(s, 0);
     s->state = PENDING;
     s->exchange.data = NULL;
     server->exchanges++;
@@ -272,6 +282,10 @@ static size_t process(struct http1_session *s, const uint8_t *data, size_t len)
             refuse(s, s->message.status, s->message.reason);
         else if (s->message.state == HTTP1_DONE)
             deliver(s);
+        else
+            count_arriving(s, s->message.body.len);
+        if (s->state == READING && net_server_is_full(s->base.server, s->counted))
+            refuse(s, 503, NET_TOO_MUCH);
     }
     s->processing = false;
     if (s->state == READING)

@@ -117,6 +117,12 @@ static void free_stream(struct stream *stream)
     free(stream);
 }
 
+static void unbuffer(struct stream *stream)
+{
+    stream->session->buffered -= stream->body.len;
+    stream->session->base.server->arriving -= stream->body.len;
+}
+
 /* Out of whatever list it is in. */
 static void recycle(struct stream *stream)
 {
@@ -128,7 +134,7 @@ static void recycle(struct stream *stream)
     if (s->count == 0)
         s->idle_ms = net_loop_now_ms(s->h2.conn->loop);
     if (stream->state == RECEIVING)
-        s->buffered -= stream->body.len;
+        unbuffer(stream);
     s->withheld -= stream->withheld;
     if (stream->refused && stream->state == ANSWERING)
         s->refusing--;
@@ -366,7 +372,8 @@ static void refuse(struct stream *stream, int status, const char *reason)
     net_server_refused(s->base.server, s->peer, status, reason);
     net_refusal_text(text, status, reason);
     body = blob_copy(slice_str(text));
-    s->buffered -= stream->body.len;
+    unbuffer(stream);
+    buf_free(&stream->body);
     stream->refused = status;
     s->refusing++;
     respond(stream, &(struct net_reply){
@@ -484,7 +491,7 @@ static void deliver(struct stream *stream)
     }
     list_remove(&stream->link);
     list_append(&s->pending, &stream->link);
-    s->buffered -= stream->body.len;
+    unbuffer(stream);
     stream->state = PENDING;
     stream->delivered = true;
     server->exchanges++;
@@ -574,6 +581,11 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
         return 0;
     }
     s->buffered += len;
+    s->base.server->arriving += len;
+    if (net_server_is_full(s->base.server, stream->body.len)) {
+        refuse(stream, 503, NET_TOO_MUCH);
+        return 0;
+    }
     stream->withheld += len;
     s->withheld += len;
     if (s->buffered <= BUDGET || s->receiving.next == &stream->link)

@@ -5,6 +5,7 @@
  *
  * long: both halves stand on the same frames written by hand.
  */
+#include "net/server.h"
 #include "net/testing.h"
 
 enum { DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONTINUATION };
@@ -399,6 +400,39 @@ static void an_oversized_body_is_refused_alone(void **state)
     request(&p, 3, END_STREAM, "/");
     UNTIL(w->loop, w->handled == 1);
     peer_close(&p);
+}
+
+/* Over all connections, and none is refused for what others have ended. */
+static void what_arrives_is_bounded(void **state)
+{
+    enum { LEN = 16000 };
+    static uint8_t data[LEN];
+    struct world *w = *state;
+    struct peer first, second;
+
+    serve(w, (struct net_server_options){.max_arriving = 4 * LEN + NET_SMALL_BODY});
+    greet(w, &first);
+    greet(w, &second);
+    request(&first, 1, 0, "/first");
+    for (int i = 0; i < 4; i++)
+        frame(&first, DATA, 0, 1, data, LEN);
+    request(&second, 1, 0, "/second");
+    for (int i = 0; i < 4; i++)
+        frame(&second, DATA, 0, 1, data, LEN);
+    request(&second, 3, END_STREAM, "/");
+    UNTIL(w->loop, w->handled == 1);
+    frame(&second, DATA, 0, 1, data, LEN); /* 9 of 8 and a bit */
+    UNTIL(w->loop, came(&second, RST_STREAM));
+    assert_non_null(memmem(second.in, second.len, "too much comes in", 17));
+    frame(&first, DATA, END_STREAM, 1, data, LEN);
+    UNTIL(w->loop, w->handled == 2);
+    assert_int_equal(w->server->arriving, 0);
+    request(&first, 3, 0, "/third");
+    frame(&first, DATA, 0, 3, data, LEN);
+    UNTIL(w->loop, w->server->arriving == LEN);
+    peer_close(&first);
+    UNTIL(w->loop, w->server->arriving == 0);
+    peer_close(&second);
 }
 
 /* The answer is taken by the byte, and then not at all. */
@@ -818,6 +852,7 @@ int main(void)
         T(a_header_bomb_is_refused),
         T(a_slow_request_is_refused_alone),
         T(an_oversized_body_is_refused_alone),
+        T(what_arrives_is_bounded),
         T(tiny_windows_are_served_and_given_up),
         T(a_peer_that_does_not_read_is_given_up),
         T(a_silent_peer_is_pinged_and_given_up),

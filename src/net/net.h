@@ -96,14 +96,19 @@ struct net_request {
     bool http2;
 };
 
+#define NET_SMALL_BODY ((size_t)64 << 10)
+
 struct net_server_options {
     /* Name or address to bind; required. What begins with '/' is the path of a Unix socket, which
      * only this user may connect to, and which is removed when the server is closed. A socket that
      * is there already is taken for a stale one, and replaced. */
     const char *host;
-    uint16_t port;              /* 0: any free one */
-    size_t max_body;            /* past it: 413; default 20,000,000 */
-    size_t max_header_bytes;    /* past it: 431; default 65,536 */
+    uint16_t port;           /* 0: any free one */
+    size_t max_body;         /* past it: 413; default 20,000,000 */
+    size_t max_header_bytes; /* past it: 431; default 65,536 */
+    /* Of bodies that are coming in, over all connections: past it, 503 for those larger than
+     * NET_SMALL_BODY; default 256 MiB */
+    size_t max_arriving;
     size_t max_connections;     /* past it, accepted ones are closed at once; default 10,000 */
     uint32_t header_timeout_ms; /* for the whole request to come in, from its first byte; 30,000 */
     uint32_t idle_timeout_ms;   /* between requests of a connection; default 120,000 */
@@ -125,7 +130,8 @@ struct net_server_options {
      */
     void (*gone)(void *arg, struct net_exchange *exchange);
     /* A request was answered with this status (400, 408, 413, 431, 503) without having been
-     * handled, as it is malformed, too slow or too large, or there is no memory. May be NULL. */
+     * handled, as it is malformed, too slow or too large, or there is no memory, or too much
+     * comes in at a time. May be NULL. */
     void (*refused)(void *arg, struct slice peer, int status, const char *reason);
     void *arg;
 };

@@ -257,6 +257,8 @@ static void set_defaults(struct net_server_options *options)
         options->max_body = 20000000;
     if (!options->max_header_bytes)
         options->max_header_bytes = 65536;
+    if (!options->max_arriving)
+        options->max_arriving = (size_t)256 << 20;
     if (!options->max_connections)
         options->max_connections = 10000;
     if (!options->header_timeout_ms)

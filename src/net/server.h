@@ -51,9 +51,18 @@ struct net_server {
     bool closing;
     struct list sessions;
     size_t session_count, exchanges;
+    size_t arriving;           /* bytes of bodies that have not come whole */
     struct list spare_streams; /* of HTTP/2, with their buffers */
     size_t spare_count;
 };
+
+#define NET_TOO_MUCH "too much comes in at a time: try again later"
+
+/* Is there no room for what has come of a body, and for more? */
+static inline bool net_server_is_full(const struct net_server *server, size_t body_len)
+{
+    return server->arriving > server->options.max_arriving && body_len > NET_SMALL_BODY;
+}
 
 void net_http2_free_spare(struct net_server *server);
 void net_server_add(struct net_server *server, struct net_session *session,

@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The server against raw sockets on the loopback. */
+/*
+ * The server against raw sockets on the loopback.
+ *
+ * long: one application, and everything that peers do to it.
+ */
+#include "net/server.h"
 #include "net/testing.h"
 
 enum { HELD_MAX = 300 };
@@ -442,6 +447,51 @@ static void an_early_refusal_is_still_read(void **state)
     peer_close(&p);
 }
 
+static void send_some(const struct peer *p, size_t count)
+{
+    static const char bytes[10000];
+
+    for (size_t sent = 0; sent < count; sent += sizeof bytes)
+        assert_int_equal(send(p->fd, bytes, sizeof bytes, MSG_NOSIGNAL), (ssize_t)sizeof bytes);
+}
+
+/* What many have begun to send does not fill the memory, and does not keep others out. */
+static void bounds_what_arrives_over_all_connections(void **state)
+{
+#define LARGE "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 90000\r\n\r\n"
+    struct app *app = *state;
+    struct peer slow, other, small;
+
+    start(app, (struct net_server_options){.max_arriving = 100000});
+    connect_to(&slow, app);
+    peer_send(&slow, LARGE);
+    send_some(&slow, 80000);
+    connect_to(&other, app);
+    peer_send(&other, LARGE);
+    send_some(&other, 80000);
+    UNTIL(app->loop, peer_has(&slow, "HTTP/1.1 503 ") || peer_has(&other, "HTTP/1.1 503 "));
+    connect_to(&small, app);
+    peer_send(&small, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc");
+    UNTIL(app->loop, app->handled == 1);
+    if (peer_has(&slow, "503"))
+        send_some(&other, 10000);
+    else
+        send_some(&slow, 10000);
+    UNTIL(app->loop, app->handled == 2);
+    assert_int_equal(app->server->arriving, 0);
+    peer_close(&slow);
+    peer_close(&other);
+    peer_close(&small);
+
+    /* One that leaves takes with it what it has sent. */
+    connect_to(&slow, app);
+    peer_send(&slow, LARGE);
+    send_some(&slow, 80000);
+    UNTIL(app->loop, app->server->arriving == 80000);
+    peer_close(&slow);
+    UNTIL(app->loop, app->server->arriving == 0);
+}
+
 /* --- time ------------------------------------------------------------------------------------ */
 
 static void a_stalled_request_times_out(void **state)
@@ -735,6 +785,7 @@ int main(void)
         T(refuses_bad_requests),
         T(refuses_endless_headers),
         T(an_early_refusal_is_still_read),
+        T(bounds_what_arrives_over_all_connections),
         T(a_stalled_request_times_out),
         T(an_idle_connection_is_closed),
         T(a_peer_that_does_not_read_is_given_up),
