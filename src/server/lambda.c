@@ -58,10 +58,13 @@ static size_t split(struct slice arn)
         return 0;
     at += sizeof ARN - 1;
     for (const char *colon; at; at = colon ? colon + 1 : NULL, count++) {
+        struct slice part;
+
         colon = memchr(at, ':', (size_t)(end - at));
-        if (count == PARTS || !plain(slice(at, (size_t)((colon ? colon : end) - at))))
+        part = slice(at, (size_t)((colon ? colon : end) - at));
+        if (count == PARTS || !plain(part))
             return 0;
-        if (count == NAME - 1 && (!colon || memcmp(at, "function:", 9) != 0))
+        if (count == NAME - 1 && !slice_eq_str(part, "function"))
             return 0;
     }
     return count > NAME ? count : 0;
