@@ -1013,7 +1013,8 @@ DISPATCH_SDK_API int dispatch_serve(const struct dispatch_run_options *options,
 /*
  * What dispatch_run and dispatch_serve do in the embedded mode, for programs that want more of it:
  * a store that is open as long as the program likes, with a client for its calls; and, for programs
- * with an event loop of their own, an orchestrator without a thread.
+ * with an event loop of their own, an orchestrator without a thread. A program that opens one has
+ * it in every environment, under `dispatch run` too; what is to run in any mode uses those two.
  *
  * One process has a store at a time, through the lock on PATH.lock. Whoever comes second fails with
  * CODE_UNAVAILABLE, the message naming the process that has it; or waits, if told to. The lock goes
