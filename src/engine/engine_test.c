@@ -600,6 +600,25 @@ static void test_overdue_retries_are_spread_after_a_crash(void **state)
     bench_destroy(b);
 }
 
+static void test_a_retry_does_not_wait_for_a_clock_that_was_set_back(void **state)
+{
+    struct bench *b = bench_create();
+    uint64_t id = bench_dispatch(b, bench_spec("f"));
+
+    (void)state;
+    bench_commit(b);
+    bench_exit(b, bench_take_run(b, id), STATUS_THROTTLED, NULL);
+    bench_commit(b);
+    b->now -= 7200 * NS_PER_S;
+    bench_crash(b);
+    assert_int_equal(b->runs_len, 0);
+    assert_true(engine_next_due(b->e) <= b->now + 300 * NS_PER_S);
+    while (!b->runs_len)
+        bench_sleep(b);
+    bench_exit(b, bench_take_run(b, id), STATUS_OK, NULL);
+    bench_destroy(b);
+}
+
 static void test_ids_are_never_used_again(void **state)
 {
     struct bench *b = bench_create();
@@ -667,6 +686,7 @@ int main(void)
         cmocka_unit_test(test_a_413_halves_the_results),
         cmocka_unit_test(test_results_are_cut_by_size),
         cmocka_unit_test(test_overdue_retries_are_spread_after_a_crash),
+        cmocka_unit_test(test_a_retry_does_not_wait_for_a_clock_that_was_set_back),
         cmocka_unit_test(test_ids_are_never_used_again),
         cmocka_unit_test(test_damaged_rows_are_named),
     };

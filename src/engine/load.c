@@ -213,6 +213,10 @@ static void go_on(struct engine *e, struct call *c, int64_t now)
             c->due = now;
         call_move(e, c, MOVE_LOADED_SUSPENDED);
     }
+    /* The clock was set back meanwhile: no retry waits for that. */
+    if (c->state == CALL_WAITING && (c->failures || c->restarts) &&
+        c->due > time_add(now, e->config.retry_max_ns))
+        c->due = now + e->config.retry_max_ns;
     if (c->state == CALL_WAITING && c->due < now && c->expires > now) {
         /* Over as long as it is late: what came due in a short absence keeps the pace it had, and
          * what gathered in a long one does not come as a crowd. */

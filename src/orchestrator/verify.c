@@ -166,7 +166,8 @@ static void check_row(struct verify *v, const struct store_row *at, const struct
         wrong(v, at->key, "it has no generation");
     if (!r->org.len || !r->function.len || !r->endpoint.len)
         wrong(v, at->key, "organization, function or endpoint is missing");
-    if (r->state == CALL_DONE ? r->done < r->created : r->expires <= r->created)
+    /* When it ended says nothing: the clock may have been set back between two starts. */
+    if (r->state != CALL_DONE && r->expires <= r->created)
         wrong(v, at->key, "its times are not in order");
 }
 

@@ -35,6 +35,7 @@ struct layer {
 struct zombie {
     struct batch batch;
     uint64_t epoch;
+    int64_t ahead; /* the clock of who made it */
 };
 
 static struct layer *layer_of(struct store *store)
@@ -117,6 +118,7 @@ static bool batch_copy(struct batch *to, const struct batch *from)
 static void doubt(struct world *w, const struct batch *batch)
 {
     w->in_doubt = calloc(1, sizeof *w->in_doubt);
+    w->doubt_ahead = w->node->ahead;
     CHECK(w, w->in_doubt, "there is memory", "for a batch");
     batch_init(w->in_doubt);
     CHECK(w, batch_copy(w->in_doubt, batch), "there is memory", "for a batch");
@@ -146,6 +148,24 @@ static bool is_last(const struct batch *batch, size_t i)
     return true;
 }
 
+/* A commit is judged by the clock of who made it, who is gone. */
+static struct process *dead_speaks(struct world *w, struct process *dead, int64_t ahead)
+{
+    struct process *was = w->node;
+
+    *dead = (struct process){.world = w, .number = was->number, .ahead = ahead, .dead = true};
+    w->node = dead;
+    return was;
+}
+
+static void take_from_dead(struct world *w, int64_t ahead, const struct batch *batch)
+{
+    struct process dead, *was = dead_speaks(w, &dead, ahead);
+
+    ledger_committed(w, batch);
+    w->node = was;
+}
+
 /* After a fence: all of it is there, or nothing will ever be. */
 static void resolve(struct world *w, struct store *store)
 {
@@ -159,7 +179,7 @@ static void resolve(struct world *w, struct store *store)
         landed = !is_last(batch, i) || is_there(w, store, &batch->ops[i]);
     trace(w, "the commit that failed has %s", landed ? "been made" : "not been made");
     if (landed)
-        ledger_committed(w, batch);
+        take_from_dead(w, w->doubt_ahead, batch);
     batch_free(batch);
     free(batch);
 }
@@ -264,8 +284,10 @@ static void zombie_lands(struct world *w, void *arg)
 {
     struct zombie *z = arg;
     uint64_t epoch = plant_strikes(w, PLANT_IGNORED_EPOCH, 1) ? w->epoch : z->epoch;
+    struct process dead, *was = dead_speaks(w, &dead, z->ahead);
     int code = store_commit(w->beside, PARTITION, epoch, &z->batch, NULL);
 
+    w->node = was;
     trace(w, "the dead process's commit of epoch %" PRIu64 " %s", z->epoch,
           code ? "is refused" : "lands");
     batch_free(&z->batch);
@@ -279,6 +301,7 @@ static void leave_zombie(struct world *w, uint64_t epoch, const struct batch *ba
     CHECK(w, z, "there is memory", "for a batch");
     batch_init(&z->batch);
     z->epoch = epoch;
+    z->ahead = w->node->ahead;
     CHECK(w, batch_copy(&z->batch, batch), "there is memory", "for a batch");
     world_at(w, time_add(w->now, world_draw_ns(w, 30 * NS_PER_S)), zombie_lands, z);
 }

@@ -296,6 +296,7 @@ static void arrive(struct world *w, void *arg)
                                          STATUS_HTTP_ERROR};
     struct flight *f = arg;
 
+    w->node = f->node;
     if (f->too_large) {
         world_count(w, FAULT_TOO_LARGE);
         fail_transport(f, STATUS_TEMPORARY_ERROR, w->now);

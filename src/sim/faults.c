@@ -35,9 +35,9 @@ static int64_t draw_expiration(struct world *w)
     uint32_t pos = 0;
 
     while ((r = map_next(&w->records, &pos, NULL)))
-        if (!r->done && (r->in_flight || !running) && r->expires > w->now &&
-            r->expires < w->now + 600 * NS_PER_S && world_once_in(w, ++seen))
-            when = r->expires;
+        if (!r->done && (r->in_flight || !running) && r->expires > world_time(w) &&
+            r->expires < world_time(w) + 600 * NS_PER_S && world_once_in(w, ++seen))
+            when = r->expires - w->node->ahead;
     return when;
 }
 

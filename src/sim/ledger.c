@@ -267,7 +267,8 @@ static void judge_new_retry(struct world *w, struct record *r)
           "call %" PRIu64 " of %" PRIu64, r->id, r->retry_of);
     CHECK(w, r->made_with == from->input && r->host == from->host && r->root == r->id && !r->depth,
           "a retry does what the call did", "call %" PRIu64 " of %" PRIu64, r->id, from->id);
-    CHECK(w, r->expires - r->created == from->expires - from->created && r->created <= w->now,
+    CHECK(w,
+          r->expires - r->created == from->expires - from->created && r->created <= world_time(w),
           "a call expires when it was asked to", "call %" PRIu64, r->id);
     r->priority = from->priority;
     r->priority_input = r->made_with;
@@ -293,7 +294,7 @@ static void judge_new_root(struct world *w, struct record *r)
     expiration = c->expiration_ns ? c->expiration_ns : EXPIRATION_NS;
     if (c->not_before > r->created)
         expiration += c->not_before - r->created;
-    CHECK(w, r->expires - r->created == expiration && r->created <= w->now,
+    CHECK(w, r->expires - r->created == expiration && r->created <= world_time(w),
           "a call expires when it was asked to", "call %" PRIu64, r->id);
     r->not_before = c->not_before;
     r->delayed = 1;
@@ -327,16 +328,19 @@ static void judge_new_child(struct world *w, struct record *r)
               "a child is made once a generation", "%" PRIu64 " and %" PRIu64 " of %" PRIu64, s->id,
               r->id, p->id);
     expires = time_add(r->created, expiration ? expiration : EXPIRATION_NS);
-    if (!p->ever_stalled) { /* else it was made later than it was asked for */
+    if (!p->ever_stalled) { /* else it was made later than it was asked for, and who knows by whom
+                             */
         expires += input_delay_ns(r->made_with);
-        r->not_before = r->created + input_delay_ns(r->made_with);
+        if (input_delay_ns(r->made_with))
+            r->not_before = r->created + input_delay_ns(r->made_with);
         r->delayed = 1;
     }
     if (expires > p->expires)
         expires = p->expires;
     CHECK(w,
           r->expires == expires || (p->ever_stalled && r->expires > expires &&
-                                    r->expires <= expires + input_delay_ns(r->made_with)),
+                                    r->expires <= expires + input_delay_ns(r->made_with) +
+                                                      (w->wrong ? 2 * WRONG_MAX_NS : 0)),
           "a call expires when it was asked to, or with its parent", "call %" PRIu64, r->id);
     program_make(&program, p->input);
     if (program.children[index] == r->made_with) /* else its maker has made a tail call since */
@@ -383,7 +387,7 @@ static void judge_end(struct world *w, const struct record *r)
 
     count_end(w, &r->outcome);
     if (r->outcome.expired) {
-        CHECK(w, w->now >= r->expires, "nothing expires early", "call %" PRIu64, r->id);
+        CHECK(w, world_time(w) >= r->expires, "nothing expires early", "call %" PRIu64, r->id);
         CHECK(w, r->outcome.status == STATUS_TIMEOUT, "expired is a timeout", "call %" PRIu64,
               r->id);
         return;
@@ -410,7 +414,7 @@ static void judge_priority(struct world *w, struct record *r)
         int32_t priority = input_priority(r->input);
 
         if (r->priority_input && r->tail_generation + 1 == r->generation) {
-            r->not_before = r->tail_at + input_delay_ns(r->input);
+            r->not_before = input_delay_ns(r->input) ? r->tail_at + input_delay_ns(r->input) : 0;
             r->delayed = r->generation;
         }
         if (priority || !r->priority_input)
@@ -690,10 +694,10 @@ static void violated(void *arg, uint64_t call, const char *what)
 /* Each row by itself, and what they say of each other. */
 static void verify(struct world *w, struct store *store)
 {
-    struct verify_options options = {.kept_since = w->retention.ns ? w->now - w->retention.least_ns
-                                                                   : INT64_MIN,
-                                     .violation = violated,
-                                     .arg = w};
+    struct verify_options options = {
+        .kept_since = w->retention.ns ? w->latest - w->retention.least_ns : INT64_MIN,
+        .violation = violated,
+        .arg = w};
     struct verify_stats stats;
     struct error err = {0};
 

@@ -11,6 +11,35 @@
 
 #define STEPS_AT_ONCE_MAX 2000
 
+static int64_t process_now(struct clock *clock)
+{
+    struct process *p = (struct process *)(void *)clock;
+    struct world *w = p->world;
+
+    if (w->now + p->ahead > w->latest)
+        w->latest = w->now + p->ahead;
+    return w->now + p->ahead + (plant_strikes(w, PLANT_EARLY_TIMER, 25) ? 90 * NS_PER_S : 0);
+}
+
+/* Not from world.rand: the other histories stay as they are. */
+void process_set_clock(struct world *w)
+{
+    struct process *p = w->node;
+    struct rand r;
+
+    p->clock.now = process_now;
+    if (!w->wrong || w->healed_at != TIME_NEVER)
+        return;
+    rand_seed(&r, w->seed ^ (p->serial << 32));
+    if (rand_below(&r, 3) == 0)
+        return;
+    p->ahead = (int64_t)rand_below(&r, (uint64_t)WRONG_MAX_NS >> rand_below(&r, 14));
+    if (rand_below(&r, 2))
+        p->ahead = -p->ahead;
+    world_count(w, world_time(w) < w->latest ? FAULT_CLOCK_BEHIND : FAULT_CLOCK_AHEAD);
+    trace(w, "its clock is wrong by %" PRId64 " ms", p->ahead / NS_PER_MS);
+}
+
 static void on_wake(void *arg)
 {
     struct process *p = arg;
@@ -55,7 +84,7 @@ void process_start(struct world *w)
 {
     struct process *p = w->node;
     struct orchestrator_options options = {
-        .clock = &w->clock,
+        .clock = &p->clock,
         .invoker = &w->invoker,
         .engine = w->engine,
         .cache_max = w->cache_max,
@@ -75,6 +104,7 @@ void process_start(struct world *w)
 
     *p = (struct process){.world = w, .number = p->number, .serial = ++w->serials};
     trace(w, "process %" PRIu64 " starts", p->serial);
+    process_set_clock(w);
     options.engine.seed = rand_u64(&w->rand) | 1;
     options.store = disk_open(w);
     if (!options.store) {
@@ -164,7 +194,7 @@ void process_step(struct world *w)
               "%u steps at one moment, and still it wants another", i);
         p->woken = false;
         memory_scarce(w, true);
-        p->step_at = orchestrator_step(p->o);
+        p->step_at = time_add(orchestrator_step(p->o), -p->ahead);
         memory_scarce(w, false);
         if (!p->woken && p->step_at > w->now)
             break;

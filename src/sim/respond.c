@@ -45,7 +45,7 @@ static wire_call *make_call(struct world *w, struct arena *a, uint64_t input)
     if (input_delay_ns(input)) {
         call->not_before = temp_alloc(w, a, sizeof *call->not_before);
         google__protobuf__timestamp__init(call->not_before);
-        wire_set_time(call->not_before, w->now + input_delay_ns(input));
+        wire_set_time(call->not_before, world_time(w) + input_delay_ns(input));
     }
     return call;
 }
@@ -110,7 +110,7 @@ static void respond_tail(struct flight *f, struct arena *a, wire_run_response *r
     response->status = (Dispatch__Sdk__V1__Status)f->delivery.program->status;
     if (r->tail_generation != f->run->request->generation) {
         r->tail_generation = f->run->request->generation;
-        r->tail_at = f->world->now;
+        r->tail_at = world_time(f->world);
     }
     make_exit(f->world, a, response)->tail_call = make_call(f->world, a, f->delivery.program->tail);
     if (world_once_in(f->world, 2))

@@ -52,6 +52,7 @@
 #define EXPIRATION_NS     (24 * 3600 * NS_PER_S) /* of a call that names none */
 #define HEAL_LIMIT_NS     (4 * 3600 * NS_PER_S)  /* all must be done so long after the last fault */
 #define HEAL_STEPS_MAX    400000
+#define WRONG_MAX_NS      (2 * 3600 * NS_PER_S) /* of a wall clock, ahead or behind */
 
 /* --- counts ----------------------------------------------------------------------------------- */
 
@@ -72,8 +73,10 @@ enum fault {
     FAULT_HOST_SLOW,
     FAULT_LATE_WAKE, /* the orchestrator is woken later than it asked */
     FAULT_CLOCK_JUMP,
-    FAULT_STOP,      /* a graceful stop and a restart */
-    FAULT_NO_MEMORY, /* an allocation of the orchestrator's fails */
+    FAULT_CLOCK_AHEAD,  /* a process starts with a wall clock that is set wrong: ahead of */
+    FAULT_CLOCK_BEHIND, /* all before it, or behind */
+    FAULT_STOP,         /* a graceful stop and a restart */
+    FAULT_NO_MEMORY,    /* an allocation of the orchestrator's fails */
     FAULT_REQUEST_LOST,
     FAULT_REQUEST_DOUBLED,
     FAULT_ANSWER_LOST,
@@ -289,7 +292,9 @@ struct host {
     bool silent; /* while down: no answer, instead of a refused connection */
 };
 
-struct process { /* of a node, one after the other */
+struct process {        /* of a node, one after the other */
+    struct clock clock; /* first: what its orchestrator is handed */
+    int64_t ahead;      /* it is, of world.now; as base/clock.h has it, from start to end */
     struct world *world;
     unsigned number;        /* of the node */
     struct orchestrator *o; /* NULL: not running */
@@ -309,8 +314,9 @@ struct process { /* of a node, one after the other */
 #define TRACE_WIDTH 200
 
 struct world {
-    struct clock clock; /* first: the clock handed to the orchestrator */
     int64_t now, born;
+    int64_t latest; /* that any process's clock has shown */
+    bool wrong;     /* processes may have clocks that are wrong */
     struct rand rand;
     uint64_t seed, step;
     enum plant plant;
@@ -333,6 +339,7 @@ struct world {
     struct sim_disk *sqlite; /* below SQLite; NULL: a memory store */
     char path[64];           /* of the database there */
     struct batch *in_doubt;  /* a commit of it that failed; until the next fence says more */
+    int64_t doubt_ahead;     /* the clock of who made it */
     struct store *disk;      /* the bare handle that keeps the data; NULL with SQLite, as is */
     struct store *beside;    /* an observed handle for commits of the dead */
     struct store_faults faults;
@@ -392,6 +399,8 @@ void *world_alloc(struct world *w, size_t size); /* zeroed; does not fail */
 void world_at(struct world *w, int64_t when, void (*fire)(struct world *w, void *arg), void *arg);
 /* One event, or one wake-up of the orchestrator. False: there is nothing to come. */
 bool world_step(struct world *w);
+/* The time, as the node that has the word has it. */
+int64_t world_time(const struct world *w);
 /* True once in n times. */
 bool world_once_in(struct world *w, uint64_t n);
 int64_t world_draw_ns(struct world *w, int64_t max_ns); /* in [1, max], short ones more likely */
@@ -423,6 +432,8 @@ bool memory_scarce(struct world *w, bool scarce);
 
 /* All but the first of world.node. */
 void process_init(struct world *w);
+/* Draws how wrong the clock of the next one is. */
+void process_set_clock(struct world *w);
 void process_start(struct world *w);
 void process_step(struct world *w);
 void process_step_all(struct world *w);
