@@ -196,7 +196,7 @@ struct sdk_job {
     void (*run)(struct sdk_job *job);
 };
 
-/* How long a job waits for its thread: about the time in which a thousand awaits are replayed. */
+/* How long a job waits for its thread: longer than a replay of a thousand awaits takes. */
 #define SDK_PATIENCE_MS 4
 
 /* Threads with all signals blocked. At most max_queue jobs wait. With no workers, jobs run in
