@@ -157,7 +157,7 @@ static void tail_call(struct engine *e, struct call *c, int64_t now, const struc
 /* --- polls ------------------------------------------------------------------------------------ */
 
 /* Whether the engine can do what the poll asks; if not, `why` says why not. */
-static int check_poll(const struct engine *e, const struct call *c, int64_t now,
+static int check_poll(struct engine *e, const struct call *c, int64_t now,
                       const struct engine_answer *a, struct error *why)
 {
     bool timer = !a->spec_count && !c->outstanding && !c->inbox_count && a->max_wait_ns > 0;
@@ -178,6 +178,8 @@ static int check_poll(const struct engine *e, const struct call *c, int64_t now,
     if (c->depth >= e->config.depth_max)
         return error_set(why, CODE_RESOURCE_EXHAUSTED, "calls nested deeper than the limit of %u",
                          e->config.depth_max);
+    if (events_check_room(e, c, (struct slice){0}, a->specs, a->spec_count, why))
+        return why->code;
     for (size_t i = 0; i < a->spec_count; i++) {
         struct error late;
 

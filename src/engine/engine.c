@@ -238,10 +238,6 @@ int64_t spec_expires(const struct engine *e, int64_t now, const struct engine_sp
 int spec_check(const struct engine *e, int64_t now, const struct engine_spec *spec,
                const struct call *parent, struct error *err)
 {
-    if (spec->key.len && !event_room(e))
-        return error_set(err, CODE_RESOURCE_EXHAUSTED,
-                         "%u keys of calls completed from outside are in use, which is the limit",
-                         e->config.events_max);
     if (spec->not_before <= now || spec->not_before < spec_expires(e, now, spec, parent))
         return CODE_OK;
     return error_set(err, CODE_INVALID_ARGUMENT,
@@ -345,7 +341,7 @@ static int check_dispatch(struct engine *e, int64_t now, struct slice org,
     if (count == 0 || count > e->config.calls_max)
         return error_set(err, CODE_INVALID_ARGUMENT, "%zu calls in one request; the limit is %u",
                          count, e->config.calls_max);
-    if (check_room(e, org, count, err))
+    if (check_room(e, org, count, err) || events_check_room(e, NULL, org, specs, count, err))
         return err->code;
     for (size_t i = 0; i < count; i++) {
         struct error why;

@@ -59,7 +59,8 @@ struct engine_config {
     uint64_t state_max;         /* what appending may make of a state: 8,000,000 */
 
     uint64_t key_seed;        /* of the places of keys; never another for the same store */
-    uint32_t events_max;      /* keys of calls completed from outside, live or used: 1,000,000 */
+    uint32_t events_max;      /* keys of calls completed from outside, live or used: 1,000,000; an
+                                 organization may have nine times as many as are left */
     uint32_t early_max;       /* completions kept that came before their calls: 10,000; */
     uint64_t early_bytes_max; /* 64 MiB of them. An organization may have nine times what is left */
     int64_t early_ns;         /* 24 h each */

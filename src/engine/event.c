@@ -89,6 +89,7 @@ static void event_remove(struct engine *e, struct event *ev)
     event_not_early(e, ev);
     engine_delete_key(e, ev->place, ev->sub);
     e->events_len--;
+    ev->org->events--;
     event_free(e, ev);
 }
 
@@ -117,6 +118,7 @@ static struct event *event_add(struct engine *e, struct slice org, struct slice 
         return NULL;
     }
     e->events_len++;
+    ev->org->events++;
     return ev;
 }
 
@@ -148,9 +150,28 @@ uint64_t engine_key_call(const struct engine *e, struct slice org, struct slice 
     return ev ? ev->call : 0;
 }
 
-bool event_room(const struct engine *e)
+static int check_keys(const struct engine *e, const struct org *o, size_t keys, struct error *err)
 {
-    return e->events_len < e->config.events_max;
+    if (share_fits(e->config.events_max, e->events_len, o->events, keys, SHARE_TIMES))
+        return CODE_OK;
+    return error_set(err, CODE_RESOURCE_EXHAUSTED,
+                     "%u keys of calls completed from outside are this organization's, and %u are "
+                     "in use in all, of the limit of %u; each may have nine times as many as are "
+                     "left: try again when some of its calls that were completed are removed, or "
+                     "give fewer of them keys",
+                     o->events, e->events_len, e->config.events_max);
+}
+
+int events_check_room(struct engine *e, const struct call *parent, struct slice org,
+                      const struct engine_spec *specs, size_t count, struct error *err)
+{
+    size_t keys = 0;
+
+    for (size_t i = 0; i < count; i++)
+        keys += specs[i].key.len > 0;
+    if (!keys)
+        return CODE_OK;
+    return check_keys(e, parent ? call_org(parent) : org_find(e, org), keys, err);
 }
 
 void event_admit(struct engine *e, struct call *c)
@@ -195,10 +216,9 @@ void event_forget(struct engine *e, struct slice org, struct slice name, uint64_
 /* --- completions ------------------------------------------------------------------------------ */
 
 /* Room for one more completion that has no call yet. */
-static int check_early(struct engine *e, struct slice name, size_t bytes, struct error *err)
+static int check_early(const struct engine *e, const struct org *o, size_t bytes, struct error *err)
 {
     const struct engine_config *c = &e->config;
-    const struct org *o = org_find(e, name);
 
     if (share_fits(c->early_max, e->early.len, o->early, 1, SHARE_TIMES) &&
         share_fits(c->early_bytes_max, e->early_bytes, o->early_bytes, bytes, SHARE_TIMES))
@@ -218,12 +238,9 @@ static int complete_early(struct engine *e, int64_t now, const struct engine_com
     size_t bytes = blob_slice(x->output).len + blob_slice(x->error).len;
     struct event *ev;
 
-    if (check_early(e, x->org, bytes, err))
+    if (check_early(e, org_find(e, x->org), bytes, err) ||
+        check_keys(e, org_find(e, x->org), 1, err))
         return err->code;
-    if (!event_room(e))
-        return error_set(err, CODE_RESOURCE_EXHAUSTED,
-                         "%u keys of calls completed from outside are in use, which is the limit",
-                         e->config.events_max);
     if (!heap_reserve(&e->early, 1))
         return error_memory(err);
     ev = event_add(e, x->org, x->key, NULL);
@@ -328,15 +345,16 @@ void events_init(struct engine *e)
 
 void events_check(const struct engine *e)
 {
-    uint32_t pos = 0, early = 0;
+    uint32_t pos = 0, early = 0, events = 0;
     size_t bytes = 0;
     const struct org *o;
 
     while ((o = map_next(&e->org_by_name, &pos, NULL))) {
+        events += o->events;
         early += o->early;
         bytes += o->early_bytes;
     }
-    assert(early == e->early.len && bytes == e->early_bytes);
+    assert(events == e->events_len && early == e->early.len && bytes == e->early_bytes);
 }
 
 void events_free(struct engine *e)

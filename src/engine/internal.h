@@ -26,8 +26,9 @@ struct org {
     struct atom *name;
     uint32_t refs;         /* groups, and trees that are out of memory */
     uint64_t calls;        /* in memory, or being fetched */
+    uint32_t events;       /* keys, live, used or early: event.c */
     uint32_t early;        /* completions that came before their calls, */
-    size_t early_bytes;    /* and of how many bytes: event.c */
+    size_t early_bytes;    /* and of how many bytes */
     struct list groups;    /* runnable ones, the one whose turn it is first */
     struct list runnable;  /* in engine.runnable while there are some */
     struct list stalls;    /* polls that wait for room, the oldest first */
@@ -404,7 +405,9 @@ static inline struct slice call_key(const struct call *c)
 void events_init(struct engine *e);
 void events_free(struct engine *e); /* before the organizations and the atoms go */
 void events_check(const struct engine *e);
-bool event_room(const struct engine *e);
+/* Is there room for the keys of these calls: of a parent, or of roots of that organization? */
+int events_check_room(struct engine *e, const struct call *parent, struct slice org,
+                      const struct engine_spec *specs, size_t count, struct error *err);
 /* A call to event: was made, and is linked: it takes its key, or ends. */
 void event_admit(struct engine *e, struct call *c);
 /* The key is not that call's any more, if it was. */

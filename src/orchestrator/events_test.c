@@ -368,20 +368,74 @@ static void what_makes_no_sense_is_refused(void **state)
     assert_int_equal(reply.error.code, CODE_FAILED_PRECONDITION);
 }
 
+/* Roots with so many keys as there is room for: how many. */
+static int ask_keys(struct world *w, const char *org, struct reply *reply)
+{
+    char key[32];
+    int count;
+
+    for (count = 0; count < 2000; count++) {
+        snprintf(key, sizeof key, "%s-%d", org, count);
+        ask_as(w, org, key, reply);
+        if (reply->error.code)
+            break;
+    }
+    assert_int_equal(reply->error.code, CODE_RESOURCE_EXHAUSTED);
+    return count;
+}
+
 static void keys_are_bounded(void **state)
 {
     struct world *w = *state;
     struct reply reply;
-    char key[32];
 
-    for (int i = 0; i < 1000; i++) {
-        snprintf(key, sizeof key, "%d", i);
-        ask_as(w, TEST_ORG, key, &reply);
-        assert_int_equal(reply.error.code, 0);
-    }
-    ask_as(w, TEST_ORG, "k", &reply);
+    assert_int_equal(ask_keys(w, TEST_ORG, &reply), 900); /* 90% of all */
+    assert_non_null(strstr(reply.error.message, "900 keys of calls completed from outside are this "
+                                                "organization's, and 900 are in use in all"));
+    complete_as(w, TEST_ORG, NULL, "early", "x", NULL, 0, &reply);
     assert_int_equal(reply.error.code, CODE_RESOURCE_EXHAUSTED);
-    assert_non_null(strstr(reply.error.message, "1000 keys"));
+    world_restart(w);
+    assert_int_equal(ask_keys(w, "b", &reply), 90); /* nine times as many as are left */
+    assert_int_equal(ask_keys(w, "c", &reply), 9);
+    assert_int_equal(ask_keys(w, TEST_ORG, &reply), 0);
+    world_advance(w, DAY_NS); /* all expire: their keys are free again */
+    assert_int_equal(ask_keys(w, "b", &reply), 900);
+    orchestrator_check(w->o);
+}
+
+/* All the keys of one request count, also those of a poll. */
+static void keys_of_a_poll_are_bounded(void **state)
+{
+    wire_run_response response = DISPATCH__SDK__V1__RUN_RESPONSE__INIT;
+    wire_poll poll = DISPATCH__SDK__V1__POLL__INIT;
+    char id[ID_TEXT_LEN + 1], key[32];
+    struct world *w = *state;
+    struct reply reply = {0};
+    wire_call *calls[901];
+    struct arena arena;
+
+    arena_init(&arena, 1 << 20);
+    for (int i = 0; i < 901; i++) {
+        snprintf(key, sizeof key, "%d", i);
+        calls[i] = event_call(&arena, key);
+    }
+    response.status = DISPATCH__SDK__V1__STATUS__STATUS_OK;
+    response.directive_case = DISPATCH__SDK__V1__RUN_RESPONSE__DIRECTIVE_POLL;
+    response.poll = &poll;
+    poll.calls = calls;
+    poll.min_results = poll.max_results = 1;
+    for (poll.n_calls = 900; poll.n_calls <= 901; poll.n_calls++) {
+        world_dispatch(w, "parent", NULL, id);
+        orchestrator_run_answered(world_take_run(w), &response);
+        world_settle(w);
+        if (poll.n_calls == 900)
+            orchestrator_cancel(w->o, slice_str(TEST_ORG), slice_str(id), reply_cancelled, &reply);
+        world_settle(w);
+    }
+    assert_int_equal(w->run_count, 1); /* which is told so */
+    assert_int_equal(w->runs[0]->request->poll_result->n_results, 0);
+    assert_non_null(strstr(w->runs[0]->request->poll_result->error->message, "0 keys of calls"));
+    arena_reset(&arena);
 }
 
 static void a_lost_commit_takes_no_key(void **state)
@@ -462,6 +516,7 @@ int main(void)
         TEST(children_wait_too),
         TEST(what_makes_no_sense_is_refused),
         TEST(keys_are_bounded),
+        TEST(keys_of_a_poll_are_bounded),
         TEST(a_lost_commit_takes_no_key),
         TEST(a_refusal_rests_on_what_is_durable),
     };
