@@ -86,7 +86,7 @@ says 1 'unable to open\|No such file' keys list --store "sqlite:$dir/none/store"
 says 1 'either --server or --store' verification get --server http://x --store sqlite:x
 says 1 'leave --org out' verification get --server http://x --org acme
 says 1 'http:// or https://' verification get --server ftp://x
-says 1 'connect to 127.0.0.1:1: ' verification get --server http://127.0.0.1:1
+says 0 'connect to 127.0.0.1:1: ' verification get --server http://127.0.0.1:1
 says 2 'printable ASCII' server --api-key 'two words'
 says 2 'cannot read the API keys' server --api-key-file "$dir/none"
 says 2 'a time is written like' server --insecure --grace soon
@@ -124,9 +124,9 @@ says 1 "configuration file $dir/config.toml, line 2: api_key is a string" verifi
     --server http://127.0.0.1:1
 rm "$dir/config.toml"
 echo 'DISPATCH_API_URL=http://127.0.0.1:2' >"$dir/env"
-says 1 'connect to 127.0.0.1:2: ' --env-file "$dir/env" verification get
-says 1 'connect to 127.0.0.1:2: ' verification get --env-file "$dir/env"
-says 1 'connect to 127.0.0.1:2: ' -k x verification get --env-file="$dir/env"
+says 0 'connect to 127.0.0.1:2: ' --env-file "$dir/env" verification get
+says 0 'connect to 127.0.0.1:2: ' verification get --env-file "$dir/env"
+says 0 'connect to 127.0.0.1:2: ' -k x verification get --env-file="$dir/env"
 says 2 "failed to load env file from $dir/none: No such file" --env-file "$dir/none" version
 echo 'A B' >"$dir/env"
 says 2 "failed to load env file from $dir/env: line 1: there is no '='" run --env-file "$dir/env"

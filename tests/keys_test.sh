@@ -55,7 +55,7 @@ key=$other
 has "$(wait_for "$id")" not_found
 
 # Signatures, for one organization and not for the other.
-! verification get --org acme || fail "there was no signing key"
+[ -z "$(verification get --org acme)" ] || fail "there was no signing key"
 says 'Key not found. Use `dispatch verification rollout` to create the first key.'
 rolled=$(verification rollout --org acme)
 has "$rolled" "New key:

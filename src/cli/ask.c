@@ -78,7 +78,7 @@ int ask_fail(const struct ask *ask)
 
     if (ask->err.code == CODE_NOT_FOUND)
         next = "\n`dispatch ls` shows the calls that there are.";
-    else if (ask->err.code == CODE_UNAVAILABLE)
+    else if (ask->err.code == CODE_UNAVAILABLE && !(ask->reach && reach_was_answered(ask->reach)))
         next = "\n--server URL or --store sqlite:PATH says whom to ask.";
     return cli_fail("%s%s", ask->err.message, next);
 }

@@ -199,19 +199,24 @@ static const struct action key_actions[] = {{"create", false, create},
 static const struct action verification_actions[] = {
     {"get", false, get}, {"rollout", false, rollout}, {0}};
 
-static int carry_out(const struct action *action, const struct settings *s)
+/* `failed`: the exit status if whoever was asked did not answer, or with an error. */
+static int carry_out(const struct action *action, const struct settings *s, int failed)
 {
     struct reach *reach = NULL;
     struct arena arena;
     struct error err;
     int code = reach_open(&reach, &s->reach, &err);
 
+    if (code)
+        return cli_fail("%s", err.message);
     arena_init(&arena, ARENA_MAX);
-    if (!code)
-        code = action->run(reach, s, &arena, &err);
+    code = action->run(reach, s, &arena, &err);
     reach_close(reach);
     arena_reset(&arena);
-    return code ? cli_fail("%s", err.message) : CLI_OK;
+    if (!code)
+        return CLI_OK;
+    cli_fail("%s", err.message);
+    return failed;
 }
 
 static int run_one(const struct cli_command *self, const struct action *actions, bool operator_only,
@@ -231,7 +236,7 @@ static int run_one(const struct cli_command *self, const struct action *actions,
         return cli_usage(self, "%s %s: which one?", self->name, s.action);
     if (!actions->argument && s.argument)
         return cli_usage(self, "%s: one argument too many", s.argument);
-    return carry_out(actions, &s);
+    return carry_out(actions, &s, operator_only ? CLI_FAILURE : CLI_OK);
 }
 
 static int run_keys(const struct cli_command *self, int argc, char **argv)
@@ -295,7 +300,11 @@ static const char verification_details[] =
     "\n"
     "Example:\n"
     "    dispatch verification rollout\n"
-    "    DISPATCH_VERIFICATION_KEY=\"$(dispatch verification get)\" ./app\n";
+    "    DISPATCH_VERIFICATION_KEY=\"$(dispatch verification get)\" ./app\n"
+    "\n"
+    "Exit status: 0, also if there is no key or the server gives none, as it always was\n"
+    "(stdout is empty then); 1 whom to ask is not clear, or the store cannot be opened;\n"
+    "2 the command line is wrong.\n";
 
 const struct cli_command cli_verification = {
     .name = "verification",

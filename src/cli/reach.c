@@ -37,6 +37,7 @@ struct reach {
     void *response;
     struct reach_text *text; /* wanted instead */
     bool unsent;
+    bool reached; /* the last request was answered, in whatever way */
     int code;
     struct error *err;
 };
@@ -67,6 +68,7 @@ static void read_text(struct reach *r, const struct net_response *answer)
 static void read_answer(struct reach *r, const struct net_response *answer)
 {
     r->unsent = answer->unsent;
+    r->reached = answer->failure == NET_OK;
     if (answer->failure != NET_OK) {
         r->code = error_set(r->err, CODE_UNAVAILABLE, "%s", answer->message);
     } else if (r->text) {
@@ -124,7 +126,7 @@ static int send_and_wait(struct reach *r, const char *method, const char *path, 
         headers[outgoing.header_count++] =
             (struct net_header){slice_str("idempotency-key"), slice_str(r->key)};
     outgoing.target = slice_str(target);
-    r->done = r->unsent = false;
+    r->done = r->unsent = r->reached = false;
     r->code = 0;
     r->err = err;
     code = net_client_send(r->client, &outgoing, NULL, err);
@@ -167,6 +169,11 @@ int reach_get(struct reach *r, const char *path, struct arena *arena, struct rea
 void reach_set_key(struct reach *r, const char *key)
 {
     r->key = key;
+}
+
+bool reach_was_answered(const struct reach *r)
+{
+    return r->reached;
 }
 
 bool reach_is_alone(const struct reach *r)

@@ -43,6 +43,8 @@ int reach_get(struct reach *reach, const char *path, struct arena *arena, struct
 /* The requests from now on carry this Idempotency-Key, which lives until another one is set; NULL:
  * none. */
 void reach_set_key(struct reach *reach, const char *key);
+/* Whether the last request was answered at all; an error may be the answer. */
+bool reach_was_answered(const struct reach *reach);
 /* Nobody held the store, so that this process does: nothing in it is run meanwhile. */
 bool reach_is_alone(const struct reach *reach);
 void reach_close(struct reach *reach); /* NULL is fine */
