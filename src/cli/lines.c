@@ -15,6 +15,7 @@
 void lines_init(struct lines *l, int fd, const char *prefix)
 {
     l->fd = fd;
+    l->sink = NULL;
     l->len = 0;
     l->prefix_len = strnlen(prefix, LINES_PREFIX_MAX);
     memcpy(l->text, prefix, l->prefix_len);
@@ -44,9 +45,13 @@ static void put_line(struct lines *l, size_t len)
 {
     char *line = l->text + l->prefix_len, behind = line[len];
 
-    line[len] = '\n';
-    write_all(l->fd, l->text, l->prefix_len + len + 1);
-    line[len] = behind;
+    if (l->sink) {
+        l->sink(l->sink_arg, slice(line, len));
+    } else {
+        line[len] = '\n';
+        write_all(l->fd, l->text, l->prefix_len + len + 1);
+        line[len] = behind;
+    }
     l->len -= len;
     memmove(line, line + len, l->len);
 }

@@ -10,11 +10,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/slice.h"
+
 #define LINES_MAX        65536 /* as much as the original reads */
 #define LINES_PREFIX_MAX 256
 
 struct lines {
     int fd;
+    /* Gets the lines, without prefix and end, instead of fd; or NULL, as lines_init has it. */
+    void (*sink)(void *arg, struct slice line);
+    void *sink_arg;
     size_t prefix_len, len; /* len: of the line so far, without the prefix */
     char text[LINES_PREFIX_MAX + LINES_MAX + 1];
 };

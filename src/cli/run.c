@@ -22,10 +22,10 @@
 #include "base/state_dir.h"
 #include "cli/child.h"
 #include "cli/cli.h"
+#include "cli/console.h"
 #include "cli/lines.h"
 #include "cli/notice.h"
 #include "cli/origin.h"
-#include "cli/runlog.h"
 #include "cli/session.h"
 #include "server/fetcher.h"
 #include "server/probe.h"
@@ -33,8 +33,6 @@
 
 #define DEFAULT_ENDPOINT "127.0.0.1:8000"
 #define DIAL_MS          1000
-#define NAME_WIDTH_MIN   8
-#define NAME_WIDTH_MAX   64
 #define READ_BYTES       65536
 /* How much is read of what a command has left behind in a pipe. */
 #define LAST_READS  64
@@ -60,11 +58,7 @@ struct stream {
 
 struct running {
     const struct settings *settings;
-    struct log log;        /* of what happens to calls, */
-    struct log server_log; /* and to those who serve them */
-    struct runlog runlog;
-    struct orchestrator_observer observer;
-    int name_width;            /* of the prefixes of lines */
+    struct console console;
     struct rlimit descriptors; /* as they were */
     mode_t umask;
     char key[23]; /* to our own server */
@@ -123,7 +117,10 @@ static const char details[] =
     "once. The application is given the same key, and that URL for the API, unless\n"
     "DISPATCH_API_URL is set.\n"
     "\n"
-    "Its output is passed on to stderr, line by line, behind its name.\n"
+    "On a terminal, its calls are shown as they run: tab goes on to the logs, s and a\n"
+    "number to one call, q quits (docs/view.md). Else, or with TERM=dumb, what happens\n"
+    "is logged to stderr, and the output of the command is passed on there, line by\n"
+    "line, behind its name.\n"
     "\n"
     "Examples:\n"
     "  Run an application, and then once more, going on where it ended:\n"
@@ -269,19 +266,9 @@ static void stream_drain(struct stream *stream)
     stream_close(stream);
 }
 
-/* Of the command, as its lines begin. */
-static const char *name_of(const struct settings *s, char path[PATH_MAX])
-{
-    snprintf(path, PATH_MAX, "%s", s->argv[0]);
-    return basename(path);
-}
-
 static bool stream_open(struct running *r, struct stream *stream, int fd)
 {
-    char path[PATH_MAX], prefix[LINES_PREFIX_MAX];
-
-    lines_prefix(prefix, name_of(r->settings, path), r->name_width, "35", r->log.colours);
-    lines_init(&stream->lines, STDERR_FILENO, prefix);
+    console_take_lines(&r->console, &stream->lines);
     stream->fd = fd;
     stream->watch = net_watch_create(r->loop, fd, on_output, stream);
     return stream->watch;
@@ -419,7 +406,7 @@ static int open_server(struct running *r, struct error *err)
         .keys = &r->keys,
         .bridges = &bridge,
         .bridge_count = 1,
-        .log = &r->server_log,
+        .log = &r->console.server_log,
         .ready = ready,
         .stopped = stopped,
         .arg = r,
@@ -428,7 +415,7 @@ static int open_server(struct running *r, struct error *err)
 
     code = server_create(&r->server, &server_options, err);
     if (code == CODE_OK)
-        orchestrator_observe(server_orchestrator(r->server), &r->observer);
+        orchestrator_observe(server_orchestrator(r->server), &r->console.observer);
     return code;
 }
 
@@ -437,8 +424,8 @@ static int open_fetcher(struct running *r, struct error *err)
     const struct settings *s = r->settings;
     const struct fetcher_options fetcher_options = {
         .loop = r->loop,
-        .log = &r->server_log,
-        .observer = &r->observer,
+        .log = &r->console.server_log,
+        .observer = &r->console.observer,
         .url = s->bridge,
         .host_header = getenv("DISPATCH_BRIDGE_HOST_HEADER"),
         .session = s->session,
@@ -462,9 +449,11 @@ static int serve(struct running *r, struct error *err)
     if (!catch_signals(r)) {
         code = error_memory(err);
     } else {
+        console_open(&r->console, r->loop);
         if (r->fetcher)
             start(r);
         net_loop_run(r->loop);
+        console_close(&r->console);
     }
     r->reached = r->fetcher ? fetcher_reached(r->fetcher) : server_reached(r->server, 0);
     for (int i = 0; i < 4; i++)
@@ -474,15 +463,16 @@ static int serve(struct running *r, struct error *err)
     return code;
 }
 
-static void say_start(const struct settings *s)
+static void say_start(const struct running *r)
 {
+    const struct settings *s = r->settings;
     char text[SESSION_MAX + 128];
 
     snprintf(text, sizeof text,
              "Starting Dispatch session: %s\n\n"
              "Run 'dispatch help run' to learn about Dispatch sessions.",
              s->session);
-    if (!s->verbose)
+    if (!s->verbose && !r->console.viewed)
         notice_print(text);
 }
 
@@ -521,13 +511,15 @@ static bool judge(const struct running *r, struct error *why)
 }
 
 /* Says how it went; the exit status. */
-static int conclude(const struct running *r)
+static int conclude(struct running *r)
 {
     const struct settings *s = r->settings;
     struct buf command;
     struct error why;
     int status = CLI_OK;
 
+    if ((r->failure.code || (!r->signalled && (judge(r, &why) || !r->reached))))
+        console_leave_view(&r->console);
     buf_init(&command, MESSAGE_MAX);
     notice_command(&command, s->argv);
     if (r->signalled && !r->failure.code)
@@ -579,14 +571,16 @@ static int run_command(struct running *r)
     struct error err;
     int code;
 
-    log_line(&r->log, LOG_INFO, "starting session", LOG_STR("session_id", s->session));
-    log_line(&r->server_log, LOG_INFO, "calls are kept",
+    log_line(&r->console.log, LOG_INFO, "starting session", LOG_STR("session_id", s->session));
+    log_line(&r->console.server_log, LOG_INFO, "calls are kept",
              LOG_STR("at", s->bridge ? s->bridge : store_of(s)));
     code = net_loop_create(&r->loop, &err);
     if (code == CODE_OK) {
         code = serve(r, &err);
         net_loop_destroy(r->loop);
     }
+    if (code)
+        console_leave_view(&r->console);
     if (code == CODE_INVALID_ARGUMENT)
         return cli_usage(&cli_run, "%s", err.message);
     if (code)
@@ -594,61 +588,48 @@ static int run_command(struct running *r)
     return conclude(r);
 }
 
-static void on_started(void *arg, const struct orchestrator_attempt *attempt)
+static void on_quit(void *arg)
 {
-    struct running *r = arg;
-
-    runlog_started(&r->runlog, attempt);
+    on_signal(arg, SIGINT);
 }
 
-static void on_ended(void *arg, const struct orchestrator_outcome *outcome)
+static bool is_reached(void *arg)
 {
-    struct running *r = arg;
+    const struct running *r = arg;
 
-    runlog_ended(&r->runlog, outcome);
+    if (r->fetcher)
+        return fetcher_reached(r->fetcher);
+    return r->server && server_reached(r->server, 0);
 }
 
-static void open_log(struct running *r, char prefix[LINES_PREFIX_MAX])
+static void open_console(struct running *r)
 {
-    bool verbose = r->settings->verbose;
+    const struct console_hooks hooks = {.quit = on_quit, .reached = is_reached, .arg = r};
     char path[PATH_MAX];
-    size_t len = strlen(name_of(r->settings, path));
 
-    r->name_width =
-        len > NAME_WIDTH_MIN ? (int)(len < NAME_WIDTH_MAX ? len : NAME_WIDTH_MAX) : NAME_WIDTH_MIN;
-    r->log = (struct log){.fd = STDERR_FILENO,
-                          .level = LOG_INFO,
-                          .format = LOG_PLAIN,
-                          .prefix = prefix,
-                          .colours = lines_colours(STDERR_FILENO)};
-    lines_prefix(prefix, "dispatch", r->name_width, "32", r->log.colours);
-    r->server_log = r->log;
-    r->server_log.level = verbose ? LOG_DEBUG : LOG_WARN;
-    runlog_init(&r->runlog, &r->log, verbose);
-    r->observer =
-        (struct orchestrator_observer){.started = on_started, .ended = on_ended, .arg = r};
+    snprintf(path, sizeof path, "%s", r->settings->argv[0]);
+    console_init(&r->console, basename(path), r->settings->verbose, &hooks);
 }
 
 static int run_session(const struct settings *s)
 {
     struct running r = {.settings = s, .streams = {{.fd = -1}, {.fd = -1}}};
-    char prefix[LINES_PREFIX_MAX];
     int status = check_endpoint(s);
 
     if (status)
         return status;
-    open_log(&r, prefix);
+    open_console(&r);
     take_limits(&r);
     session_make(r.key);
     keys_init(&r.keys);
     if (keys_add(&r.keys, slice_str(r.key), &r.failure) == CODE_OK) {
-        say_start(s);
+        say_start(&r);
         status = run_command(&r);
     } else {
         status = cli_fail("%s", r.failure.message);
     }
     keys_free(&r.keys);
-    runlog_free(&r.runlog);
+    console_free(&r.console);
     return status;
 }
 
