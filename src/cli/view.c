@@ -23,8 +23,10 @@ int view_init(struct view *v, const char *name, int name_width, struct error *er
 {
     struct buf clean;
 
-    *v = (struct view){
-        .kept_max = VIEW_CALLS_KEPT, .value_bytes_max = VIEW_BYTES_KEPT, .name_width = name_width};
+    *v = (struct view){.kept_max = VIEW_CALLS_KEPT,
+                       .value_bytes_max = VIEW_BYTES_KEPT,
+                       .log_bytes_max = VIEW_LOG_BYTES,
+                       .name_width = name_width};
     v->lines = calloc(VIEW_LINES_KEPT, sizeof *v->lines);
     if (!v->lines)
         return error_memory(err);
@@ -624,6 +626,6 @@ void view_log(struct view *v, bool ours, struct slice line)
     kept = &v->lines[(v->line_first + v->line_count++) % VIEW_LINES_KEPT];
     *kept = (struct view_line){.text = text, .len = strlen(text), .ours = ours};
     v->log_bytes += kept->len;
-    while (v->log_bytes > VIEW_LOG_BYTES && v->line_count > 1)
+    while (v->log_bytes > v->log_bytes_max && v->line_count > 1)
         drop_line(v);
 }

@@ -83,7 +83,7 @@ struct view {
     uint32_t kept_max;
 
     struct view_line *lines; /* a ring */
-    size_t line_first, line_count, log_bytes;
+    size_t line_first, line_count, log_bytes, log_bytes_max;
     int log_columns, log_rows;
     int name_width;
     char name[65]; /* of the application, for its lines */

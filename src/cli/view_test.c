@@ -373,8 +373,8 @@ static void narrow_terminals(void **state)
                                         "\n"
                                         "1 total function cal\n"
                                         "tab logs \u2022 s select\n");
-    for (int rows = 1; rows < 14; rows++) {
-        for (int columns = 1; columns < 80; columns += 3) {
+    for (int rows = 1; rows < 14; rows += 2) {
+        for (int columns = 1; columns < 80; columns += 11) {
             for (int tab = 0; tab < 3; tab++) {
                 const char *line = styled(w, rows, columns), *next;
                 int lines = 0;
@@ -666,10 +666,11 @@ static void the_log_is_bounded(void **state)
     assert_int_equal(w->view.log_rows, VIEW_LINES_KEPT);
     for (int i = 0; i < 2 * VIEW_LINES_KEPT / 50; i++)
         view_key(&w->view, VIEW_KEY_PAGE_UP);
+    w->view.log_bytes_max = 200000;
     memset(large, 'x', sizeof large - 1);
-    for (int i = 0; i < 200; i++)
+    for (int i = 0; i < 6; i++)
         say(w, false, large);
-    assert_true(w->view.log_bytes <= VIEW_LOG_BYTES);
+    assert_int_equal(w->view.line_count, 3);
     draw(w, 8, 80);
     draw(w, 8, 30);
 }
