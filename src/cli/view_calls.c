@@ -135,7 +135,7 @@ static void put(struct slice text, int width, bool right, enum cells_style style
 static void put_header(const struct columns *c, struct view_page *p, struct buf *line)
 {
     buf_reset(line);
-    put(slice_str("##########" + 10 - c->number), c->number, false, CELLS_BOLD, line);
+    put(slice("##########", (size_t)c->number), c->number, false, CELLS_BOLD, line);
     put(slice_str("Function"), c->function, false, CELLS_BOLD, line);
     put(slice_str("Attempt"), c->attempt, true, CELLS_BOLD, line);
     put(slice_str("Duration"), c->duration, true, CELLS_BOLD, line);
