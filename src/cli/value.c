@@ -6,12 +6,15 @@
  */
 #include "cli/value.h"
 
+#include "cli/pickle.h"
+
 #include <inttypes.h>
 
 /* The text is at most that of a value that the API takes. */
 #define TEXT_MAX    ((size_t)32 << 20)
 #define DEPTH_MAX   4
 #define BYTES_SHOWN 4
+#define PICKLED     "dispatch.sdk.python.v1.Pickled"
 
 static struct slice trim(struct slice s)
 {
@@ -116,6 +119,16 @@ static void show_arguments(const wire_arguments *arguments, enum style style, in
     buf_append_str(out, ")");
 }
 
+/* A message with the pickle in its first field. */
+static bool show_pickled(struct slice message, struct arena *arena, struct buf *out)
+{
+    struct slice pickled;
+    uint8_t tag;
+
+    return slice_get_byte(&message, &tag) && tag == (1 << 3 | 2) &&
+           slice_get_bytes(&message, &pickled) && pickle_describe(pickled, arena, out);
+}
+
 static void show_other(const wire_any *any, enum style style, int depth, struct arena *arena,
                        struct buf *out)
 {
@@ -124,6 +137,8 @@ static void show_other(const wire_any *any, enum style style, int depth, struct 
     struct slice bytes = slice(any->value.data, any->value.len);
     wire_arguments *arguments;
 
+    if (slice_eq_str(name, PICKLED) && show_pickled(bytes, arena, out))
+        return;
     if (depth < DEPTH_MAX && slice_eq_str(name, type->name) &&
         !wire_unpack(type, bytes, arena, &arguments, NULL))
         show_arguments(arguments, style, depth, arena, out);
@@ -154,11 +169,13 @@ static void show_plain(const wire_any *any, struct buf *out)
 }
 
 /* What nobody has a JSON for. */
-static void describe_bytes(struct slice bytes, struct buf *out)
+static void describe_bytes(struct slice bytes, struct arena *arena, struct buf *out)
 {
     const uint8_t *data = bytes.data;
     size_t shown = bytes.len < BYTES_SHOWN ? bytes.len : BYTES_SHOWN;
 
+    if (pickle_describe(bytes, arena, out))
+        return;
     buf_append_str(out, "bytes(");
     for (size_t i = 0; i < shown; i++) {
         if (data[i] > ' ' && data[i] < 0x7f)
@@ -185,8 +202,8 @@ static void show(const wire_any *any, enum style style, int depth, struct arena 
         buf_append_str(out, any ? "empty()" : "nil");
     else if (!any || value.kind == VALUE_NONE)
         buf_append_str(out, "null");
-    else if (value.kind == VALUE_BYTES && style == DESCRIBED)
-        describe_bytes(value.bytes, out);
+    else if (value.kind == VALUE_BYTES && style == DESCRIBED) /* Python's are pickled, too */
+        describe_bytes(value.bytes, arena, out);
     else if (value.kind == VALUE_BYTES && style == FOR_PEOPLE)
         buf_printf(out, "<%zu byte%s>", value.bytes.len, value.bytes.len == 1 ? "" : "s");
     else if (value.kind == VALUE_INT) /* whose canonical JSON is a string */
