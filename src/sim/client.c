@@ -20,9 +20,14 @@ struct slice client_org(unsigned org)
     return slice_str(org_names[org]);
 }
 
+bool client_strays(const struct world *w)
+{
+    return w->hasty && !process_leads(w->node);
+}
+
 bool client_later(const struct world *w, const struct error *error)
 {
-    return error->code == CODE_UNAVAILABLE ||
+    return error->code == CODE_UNAVAILABLE || client_strays(w) ||
            (error->code == CODE_RESOURCE_EXHAUSTED &&
             (world_may(w, FAULT_NO_MEMORY) || w->engine.live_max || w->retention.bytes));
 }

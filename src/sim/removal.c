@@ -73,7 +73,7 @@ void removal_committed(struct world *w)
 
 bool removal_explains(struct world *w, const struct record *r, const struct error *error)
 {
-    if (error->code != CODE_NOT_FOUND)
+    if (error->code != CODE_NOT_FOUND || client_strays(w))
         return false;
     CHECK(w, r && r->removed, "an acknowledged call is known", "call %" PRIu64 ": %s",
           r ? r->id : 0, error->message);

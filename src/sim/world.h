@@ -567,6 +567,9 @@ bool any_read(const wire_any *any, const char *type, uint64_t *number);
 extern const char *const org_names[ORGS];
 void client_init(struct world *w);
 struct slice client_org(unsigned org);
+/* Whoever is spoken to does not know that its lease is over: its new calls, which will never be,
+ * may have the numbers of others. */
+bool client_strays(const struct world *w);
 /* An answer that says: not now. */
 bool client_later(const struct world *w, const struct error *error);
 /* One that was acknowledged, or NULL. */
