@@ -125,6 +125,7 @@ static void attempts_are_seen(void **state)
     answer_status(sent(w), STATUS_NOT_FOUND, "T", "m");
     expect(&first, "");
     expect(&second, "63 start 1 g() " ENDPOINT "\n63-63 status 15\n");
+    orchestrator_unobserve(&second.observer);
 }
 
 /* A run that is cancelled, one that is given back, and those of an orchestrator that goes. */
@@ -164,6 +165,7 @@ static void seen_from_the_start_only(void **state)
     watch(w, &watcher);
     answer_ok(world_take_run(w), "x");
     expect(&watcher, "");
+    orchestrator_unobserve(&watcher.observer);
 }
 
 int main(void)
