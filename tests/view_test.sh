@@ -191,7 +191,7 @@ ends() {
     given_back
     over
 }
-run_pid() { ps -o ppid= -p "$(cat "$dir/pid")" | tr -d ' '; }
+run_pid() { sed -n 's/^PPid:[^0-9]*//p' "/proc/$(cat "$dir/pid")/status"; }
 signal_run() { kill "-$1" "$(run_pid)"; }
 signal_app() { kill "-$1" "$(cat "$dir/pid")"; }
 ends 0 keys q
