@@ -126,6 +126,7 @@ static void attempts_are_seen(void **state)
     expect(&first, "");
     expect(&second, "63 start 1 g() " ENDPOINT "\n63-63 status 15\n");
     orchestrator_unobserve(&second.observer);
+    orchestrator_unobserve(&second.observer);
 }
 
 /* A run that is cancelled, one that is given back, and those of an orchestrator that goes. */
@@ -165,6 +166,7 @@ static void seen_from_the_start_only(void **state)
     watch(w, &watcher);
     answer_ok(world_take_run(w), "x");
     expect(&watcher, "");
+    orchestrator_unobserve(&watcher.observer);
     orchestrator_unobserve(&watcher.observer);
 }
 
