@@ -75,6 +75,7 @@ static void answer_refusal(struct api *api, const struct whom *whom, const struc
 {
     int code = refusal->error.code;
     struct refusal shown = *refusal;
+    const char *why;
     struct buf text;
 
     log_line(api->log, LOG_INFO, "request refused", LOG_STR("request", whom->request_id),
@@ -82,7 +83,8 @@ static void answer_refusal(struct api *api, const struct whom *whom, const struc
              LOG_STR("code", code_name(code)), LOG_STR("error", refusal->error.message));
     buf_init(&text, SHOWN_MAX);
     append_discreetly(api, &text, refusal->error.message);
-    error_set(&shown.error, code, "%s", buf_cstr(&text));
+    why = buf_cstr(&text);
+    error_set(&shown.error, code, "%s", *why ? why : "there is no memory to say why");
     buf_free(&text);
     whom->protocol->refuse(whom->exchange, whom->request_id, &shown);
 }

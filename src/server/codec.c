@@ -66,7 +66,9 @@ static int inflate_all(z_stream *z, struct buf *out, struct error *err)
         if (step > out->max - before)
             step = out->max - before;
         into = step ? buf_extend(out, step) : NULL;
-        if (!into)
+        if (step && !into)
+            return error_memory(err);
+        if (!step)
             return error_set(err, CODE_RESOURCE_EXHAUSTED,
                              "the body is larger than %zu bytes when decompressed", out->max);
         z->next_out = into;
