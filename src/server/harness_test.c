@@ -9,6 +9,12 @@
 
 #include <cmocka.h>
 
+/* What follows is the test's own, or no longer. Returns which it was. */
+static bool own(const struct harness *h, bool own)
+{
+    return h->pause && h->pause(own);
+}
+
 /* --- the endpoint ---------------------------------------------------------------------------- */
 
 static void answer_run(struct net_exchange *exchange, const wire_run_response *response)
@@ -153,6 +159,14 @@ static void serve_run(void *arg, struct net_exchange *exchange, const struct net
     arena_reset(&arena);
 }
 
+static void serve(void *arg, struct net_exchange *exchange, const struct net_request *request)
+{
+    bool was = own(arg, true);
+
+    serve_run(arg, exchange, request);
+    own(arg, was);
+}
+
 static void run_gone(void *arg, struct net_exchange *exchange)
 {
     struct harness *h = arg;
@@ -200,7 +214,7 @@ void harness_until(struct harness *h, const bool *flag)
 static void start_endpoint(struct harness *h, bool h2c)
 {
     struct net_server_options options = {
-        .host = "127.0.0.1", .advertise_h2c = h2c, .handle = serve_run, .gone = run_gone, .arg = h};
+        .host = "127.0.0.1", .advertise_h2c = h2c, .handle = serve, .gone = run_gone, .arg = h};
 
     assert_int_equal(net_server_create(&h->endpoint, h->loop, &options, NULL), CODE_OK);
     snprintf(h->endpoint_url, sizeof h->endpoint_url, "http://127.0.0.1:%u",
@@ -302,6 +316,7 @@ static void keep_all(const struct net_response *response, struct reply *reply)
 static void replied(void *arg, const struct net_response *response)
 {
     struct reply *reply = arg;
+    bool was;
 
     reply->done = true;
     reply->failure = response->failure;
@@ -310,7 +325,9 @@ static void replied(void *arg, const struct net_response *response)
         return;
     reply->status = response->status;
     keep_all(response, reply);
+    was = own(reply->h, true);
     reply->body = arena_dup(&reply->h->arena, response->body);
+    own(reply->h, was);
     reply->len = response->body.len;
     assert_non_null(reply->body);
 }

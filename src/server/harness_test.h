@@ -34,6 +34,8 @@ struct harness {
     char run_id[64], run_request_id[128]; /* of the last run: its call, its X-Request-Id */
     struct net_exchange *hanging;
     unsigned gone; /* hanging runs whose connection the server closed */
+    /* scarce_pause, where memory runs out: what the harness itself allocates is not refused. */
+    bool (*pause)(bool pause);
 };
 
 struct ask {
