@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* The orchestrator inside: opening, closing, opening again; who may have the store; own loops. */
+/* The orchestrator inside: opening, closing, opening again; who may have the store; own loops.
+ * long: one world of stores, hanging functions and forks, which each of them needs. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -69,6 +70,24 @@ static struct dispatch_result hang(struct dispatch_ctx *ctx, struct dispatch_val
     return dispatch_ok(input);
 }
 
+static atomic_int waited; /* the code that waits_by_client had */
+
+/* Waits for itself with the client, so without an end, the first time. */
+static struct dispatch_result waits_by_client(struct dispatch_ctx *ctx, struct dispatch_value input)
+{
+    const char *id = dispatch_input_id(dispatch_ctx_input(ctx));
+    struct dispatch_client *client = NULL;
+    struct dispatch_result result = {0};
+
+    if (atomic_fetch_add(&entries, 1) == 0) {
+        sem_post(&entered);
+        if (sdk_registry_client(dispatch_registry_default(), &client, NULL) == 0)
+            atomic_store(&waited, dispatch_client_wait(client, id, -1, &result, NULL));
+        dispatch_result_free(&result);
+    }
+    return dispatch_ok(input);
+}
+
 /* --- the world ------------------------------------------------------------------------------- */
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
@@ -94,6 +113,7 @@ static int begin(void **state)
     dispatch_register(NULL, "twice", twice, NULL);
     dispatch_register(NULL, "sum", sum, NULL);
     dispatch_register(NULL, "hang", hang, NULL);
+    dispatch_register(NULL, "waits_by_client", waits_by_client, NULL);
     return 0;
 }
 
@@ -226,6 +246,72 @@ static void test_settle(void **state)
     free(id);
     dispatch_embedded_close(embedded);
 }
+
+/* --- closing --------------------------------------------------------------------------------- */
+
+/* Stand in for the library's: the 5 seconds are begun, and over at once if the test says so; then
+ * close waits for functions. Whoever hangs is let go at one of the two. */
+enum { GRACE_MS = 5000 };
+static atomic_bool closing, over; /* read on the loop, too */
+void __real_net_timer_set(struct net_timer *timer, uint64_t delay_ms);
+void __wrap_net_timer_set(struct net_timer *timer, uint64_t delay_ms);
+void __real_dispatch_endpoint_destroy(struct dispatch_endpoint *endpoint);
+void __wrap_dispatch_endpoint_destroy(struct dispatch_endpoint *endpoint);
+
+void __wrap_net_timer_set(struct net_timer *timer, uint64_t delay_ms)
+{
+    if (closing && delay_ms == GRACE_MS && !over)
+        sem_post(&leave);
+    __real_net_timer_set(timer, closing && delay_ms == GRACE_MS && over ? 0 : delay_ms);
+}
+
+void __wrap_dispatch_endpoint_destroy(struct dispatch_endpoint *endpoint)
+{
+    if (closing)
+        sem_post(&leave);
+    __real_dispatch_endpoint_destroy(endpoint);
+}
+
+/* Closes the store while the function runs, and opens it again: its call has its result. Gives how
+ * often it ran. */
+static int close_at_work(const char *function, bool after_grace)
+{
+    struct dispatch_embedded *embedded = open_store(NULL);
+    char *id = dispatch_one(function, 7);
+
+    sem_wait(&entered);
+    over = after_grace;
+    closing = true;
+    dispatch_embedded_close(embedded);
+    closing = false;
+    embedded = open_store(NULL);
+    assert_int_equal(wait_int(embedded, id), 7);
+    free(id);
+    dispatch_embedded_close(embedded);
+    return atomic_load(&entries);
+}
+
+/* What ends in its 5 seconds is done; what does not is waited for, and done again. */
+static void test_close_at_work(void **state)
+{
+    (void)state;
+    assert_int_equal(close_at_work("hang", false), 1);
+    atomic_store(&entries, 0);
+    while (sem_trywait(&leave) == 0)
+        ;
+    assert_int_equal(close_at_work("hang", true), 2);
+}
+
+/* A function that waits by the client does not keep close from its end. */
+static void test_close_cancels(void **state)
+{
+    (void)state;
+    atomic_store(&waited, -1);
+    assert_int_equal(close_at_work("waits_by_client", true), 2);
+    assert_int_equal(atomic_load(&waited), CODE_CANCELED);
+}
+
+/* --- who has it ------------------------------------------------------------------------------ */
 
 static void test_ownership(void **state)
 {
@@ -767,6 +853,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_run, begin, end),
         cmocka_unit_test_setup_teardown(test_open_again, begin, end),
         cmocka_unit_test_setup_teardown(test_settle, begin, end),
+        cmocka_unit_test_setup_teardown(test_close_at_work, begin, end),
+        cmocka_unit_test_setup_teardown(test_close_cancels, begin, end),
         cmocka_unit_test_setup_teardown(test_ownership, begin, end),
         cmocka_unit_test_setup_teardown(test_served_settings, begin, end),
         cmocka_unit_test_setup_teardown(test_second_process, begin, end),
