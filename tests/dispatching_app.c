@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * dispatching_app die DIR | serve DIR | call FUNCTION: functions that dispatch two calls while they
- * run. `die` dies between that and their answer, and leaves the calls for later; `serve` does not.
- * How often the calls ran is in DIR. `call` ends with 0 when the function and its calls are done.
+ * dispatching_app die|serve DIR, call|begin|finish DIR FUNCTION: functions that dispatch two calls
+ * while they run. `die` is killed between that and their answer, and leaves the calls for later;
+ * `serve` is not. How often the calls ran is in DIR. `call` ends with 0 when the function and its
+ * calls are done. With the orchestrator inside, `begin` calls and is killed, and `finish` ends as
+ * `call` does.
  */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -45,6 +48,20 @@ static const char *dispatch_two(struct dispatch_ctx *ctx, const char *file)
     return text;
 }
 
+/* Its own id is in DIR, for `finish`. */
+static void die(struct dispatch_ctx *ctx)
+{
+    const char *id = dispatch_input_id(dispatch_ctx_input(ctx));
+    char path[512];
+    FILE *f;
+
+    snprintf(path, sizeof path, "%s/id", dir);
+    f = fopen(path, "w");
+    if (!f || fputs(id, f) < 0 || fclose(f))
+        _exit(1);
+    raise(SIGKILL);
+}
+
 static struct dispatch_result coroutine(struct dispatch_ctx *ctx, struct dispatch_value input)
 {
     const char *ids;
@@ -53,7 +70,7 @@ static struct dispatch_result coroutine(struct dispatch_ctx *ctx, struct dispatc
     dispatch_sleep(ctx, 1);
     ids = dispatch_two(ctx, "coroutine.runs");
     if (dying)
-        _exit(9);
+        die(ctx);
     dispatch_sleep(ctx, 1);
     return ids ? dispatch_ok(dispatch_string(ids))
                : dispatch_fail(ctx, DISPATCH_TEMPORARY_ERROR, "Dispatch", "it failed");
@@ -67,53 +84,99 @@ static struct dispatch_output primitive(struct dispatch_ctx *ctx,
 
     (void)input;
     if (dying)
-        _exit(9);
+        die(ctx);
     return dispatch_output_value(ctx, dispatch_string(ids));
 }
 DISPATCH_REGISTER_PRIMITIVE(primitive);
 
-static int call(const char *function)
+/* Waits for the call, which is to end with the ids of two more, and for those. */
+static int wait_for(struct dispatch_client *client, const char *id,
+                    struct dispatch_failure *failure)
+{
+    struct dispatch_result r = {0}, done = {0};
+    char ids[2][64] = {"", ""};
+    int rc = dispatch_client_wait(client, id, 60000, &r, failure);
+
+    if (!rc && !dispatch_is_null(r.output))
+        rc = sscanf(dispatch_as_string(r.output, NULL), "%63s %63s", ids[0], ids[1]) != 2;
+    for (int i = 0; !rc && i < 2; i++) {
+        rc = dispatch_client_wait(client, ids[i], 60000, &done, failure);
+        dispatch_result_free(&done);
+    }
+    if (rc && r.error)
+        fprintf(stderr, "dispatching_app: %s\n", r.error->message);
+    dispatch_result_free(&r);
+    return rc;
+}
+
+static int call(const char *function, struct dispatch_failure *failure)
 {
     struct dispatch_call call = dispatch_to(function, dispatch_null());
-    struct dispatch_failure failure = {0};
     struct dispatch_client *client = NULL;
-    struct dispatch_result r = {0}, done = {0};
     struct dispatch_ids ids = {0};
-    char first[64] = "", second[64] = "";
-    int rc = dispatch_client_create(NULL, &client, &failure);
+    int rc = dispatch_client_create(NULL, &client, failure);
 
-    call.endpoint = dispatch_registry_endpoint(NULL, &failure);
+    call.endpoint = dispatch_registry_endpoint(NULL, failure);
     if (!rc)
-        rc = dispatch_client_dispatch(client, &call, 1, &ids, &failure);
+        rc = dispatch_client_dispatch(client, &call, 1, &ids, failure);
     if (!rc)
-        rc = dispatch_client_wait(client, ids.id[0], 60000, &r, &failure);
-    if (!rc && !dispatch_is_null(r.output))
-        rc = sscanf(dispatch_as_string(r.output, NULL), "%63s %63s", first, second) != 2;
-    if (!rc)
-        rc = dispatch_client_wait(client, first, 60000, &done, &failure);
-    dispatch_result_free(&done);
-    if (!rc)
-        rc = dispatch_client_wait(client, second, 60000, &done, &failure);
-    dispatch_result_free(&done);
-    if (rc)
-        fprintf(stderr, "%s: %s %s\n", function, failure.message, r.error ? r.error->message : "");
-    dispatch_result_free(&r);
+        rc = wait_for(client, ids.id[0], failure);
     dispatch_ids_free(&ids);
     dispatch_client_destroy(client);
-    return rc != 0;
+    return rc;
+}
+
+static int begin(const char *function, struct dispatch_failure *failure)
+{
+    struct dispatch_call call = dispatch_to(function, dispatch_null());
+    struct dispatch_embedded *embedded;
+    int rc = dispatch_embedded_open(NULL, &embedded, failure);
+
+    if (!rc)
+        rc = dispatch_registry_dispatch(NULL, &call, 1, NULL, failure);
+    if (!rc)
+        pause(); /* the function kills us */
+    return rc;
+}
+
+static int finish(struct dispatch_failure *failure)
+{
+    struct dispatch_embedded *embedded = NULL;
+    char path[512], id[64] = "";
+    FILE *f;
+    int rc;
+
+    snprintf(path, sizeof path, "%s/id", dir);
+    f = fopen(path, "r");
+    if (!f || !fgets(id, sizeof id, f))
+        return 1;
+    fclose(f);
+    rc = dispatch_embedded_open(NULL, &embedded, failure);
+    if (!rc)
+        rc = wait_for(dispatch_embedded_client(embedded), id, failure);
+    dispatch_embedded_close(embedded);
+    return rc;
 }
 
 int main(int argc, char **argv)
 {
     struct dispatch_failure failure = {0};
+    const char *command = argc > 2 ? argv[1] : "";
+    int rc = 1;
 
-    if (argc != 3)
+    if (argc != 3 && argc != 4)
         return 2;
-    if (strcmp(argv[1], "call") == 0)
-        return call(argv[2]);
     dir = argv[2];
-    dying = strcmp(argv[1], "die") == 0;
-    dispatch_serve(NULL, &failure);
-    fprintf(stderr, "dispatching_app: %s\n", failure.message);
-    return 1;
+    dying = strcmp(command, "die") == 0 || strcmp(command, "begin") == 0;
+    if (argc == 3)
+        dispatch_serve(NULL, &failure);
+    else if (strcmp(command, "call") == 0)
+        rc = call(argv[3], &failure);
+    else if (dying)
+        rc = begin(argv[3], &failure);
+    else
+        rc = finish(&failure);
+    if (rc)
+        fprintf(stderr, "dispatching_app: %s\n", failure.message);
+    return rc != 0;
 }
