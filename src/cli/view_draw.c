@@ -371,7 +371,9 @@ void view_draw(struct view *v, int rows, int columns, int64_t now, struct buf *o
     buf_reset(&words);
     put_help(v, &words);
     put_line(buf_slice(&words), inside, l.help, &screen);
-    indent(buf_slice(&screen), l.margin, out);
+    out->failed |= screen.failed; /* and its last line may lack an end */
+    if (!out->failed)
+        indent(buf_slice(&screen), l.margin, out);
     buf_free(&screen);
     buf_free(&words);
 }
