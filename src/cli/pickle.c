@@ -542,25 +542,37 @@ static struct object *run(struct machine *m)
 
 static void show(const struct object *o, int depth, struct buf *out);
 
-static void show_text(struct slice text, const char *prefix, struct buf *out)
+/* A failed one grows no more. */
+static bool is_full(const struct buf *out)
+{
+    return out->failed || out->len >= SHOWN_MAX;
+}
+
+/* Names and numbers are as much anybody's as texts are. */
+static void show_chars(struct slice text, bool quoted, bool ascii, struct buf *out)
 {
     const uint8_t *at = text.data;
 
-    buf_printf(out, "%s\"", prefix);
-    for (size_t i = 0; i < text.len && out->len < SHOWN_MAX; i++) {
-        if (at[i] == '"' || at[i] == '\\')
+    for (size_t i = 0; i < text.len && !is_full(out); i++) {
+        if (quoted && (at[i] == '"' || at[i] == '\\'))
             buf_printf(out, "\\%c", at[i]);
-        else if (at[i] < ' ' || at[i] == 0x7f || (*prefix && at[i] >= 0x80))
+        else if (at[i] < ' ' || at[i] == 0x7f || (ascii && at[i] >= 0x80))
             buf_printf(out, "\\x%02x", at[i]);
         else
             buf_append_byte(out, at[i]);
     }
+}
+
+static void show_text(struct slice text, const char *prefix, struct buf *out)
+{
+    buf_printf(out, "%s\"", prefix);
+    show_chars(text, true, *prefix, out);
     buf_append_str(out, "\"");
 }
 
 static void show_items(const struct object *o, int depth, const char *between, struct buf *out)
 {
-    for (size_t i = 0; i < o->count && out->len < SHOWN_MAX; i++) {
+    for (size_t i = 0; i < o->count && !is_full(out); i++) {
         buf_append_str(out, i ? between : "");
         show(o->items[i], depth + 1, out);
     }
@@ -569,10 +581,10 @@ static void show_items(const struct object *o, int depth, const char *between, s
 /* k=v of attributes and keyword arguments. */
 static void show_pairs(const struct object *dict, int depth, bool first, struct buf *out)
 {
-    for (size_t i = 0; i + 1 < dict->count && out->len < SHOWN_MAX; i += 2) {
+    for (size_t i = 0; i + 1 < dict->count && !is_full(out); i += 2) {
         buf_append_str(out, first ? "" : ", ");
         if (dict->items[i]->kind == TEXT)
-            buf_append_slice(out, dict->items[i]->text);
+            show_chars(dict->items[i]->text, false, false, out);
         else
             show(dict->items[i], depth + 1, out);
         buf_append_str(out, "=");
@@ -584,7 +596,7 @@ static void show_pairs(const struct object *dict, int depth, bool first, struct 
 static void show_dict(const struct object *o, int depth, struct buf *out)
 {
     buf_append_str(out, "{");
-    for (size_t i = 0; i + 1 < o->count && out->len < SHOWN_MAX; i += 2) {
+    for (size_t i = 0; i + 1 < o->count && !is_full(out); i += 2) {
         buf_append_str(out, i ? ", " : "");
         show(o->items[i], depth + 1, out);
         buf_append_str(out, ": ");
@@ -641,12 +653,12 @@ static void show_class(const struct object *o, struct buf *out)
 
     while (at > 0 && text[at - 1] != '.')
         at--;
-    buf_append(out, text + at, o->text.len - at);
+    show_chars(slice(text + at, o->text.len - at), false, false, out);
 }
 
 static void show(const struct object *o, int depth, struct buf *out)
 {
-    if (depth > DEPTH_MAX || out->len >= SHOWN_MAX) {
+    if (depth > DEPTH_MAX || is_full(out)) {
         buf_append_str(out, "...");
         return;
     }
@@ -675,7 +687,7 @@ static void show(const struct object *o, int depth, struct buf *out)
         return;
     case WORD:
     case MARK:
-        buf_append_slice(out, o->text);
+        show_chars(o->text, false, false, out);
         return;
     }
 }

@@ -170,6 +170,47 @@ static void explosions_are_cut(void **state)
     buf_free(&bytes);
 }
 
+/* Lists that hold themselves behind a number, an attribute or a class that is larger than what is
+ * shown: showing them ends all the same. */
+static void large_words_are_cut(void **state)
+{
+    static const char *const heads[] = {"\x80\4](I", "\x80\4](c", "\x80\4](cm\nC\n)R}V"},
+                             *const tails[] = {"\n", ".\nx\n", "\nNsb"};
+    struct page *page = *state;
+    struct buf bytes;
+
+    buf_init(&bytes, (size_t)1 << 20);
+    for (size_t i = 0; i < 3; i++) {
+        buf_reset(&bytes);
+        buf_append_str(&bytes, heads[i]);
+        for (int n = 0; n < 100000; n++)
+            buf_append_byte(&bytes, '1');
+        buf_append_str(&bytes, tails[i]);
+        buf_append_str(&bytes, "e\x94(");
+        for (int n = 0; n < 100; n++)
+            buf_append(&bytes, "h\0", 2);
+        buf_append_str(&bytes, "e.");
+        assert_true(describe(page, buf_slice(&bytes)));
+        assert_true(page->out.len < 10000);
+    }
+    buf_free(&bytes);
+}
+
+static void no_control_characters(void **state)
+{
+    static const char *const odd[][2] = {
+        {"\x80\4I\33[2J\n.", "\\x1b[2J"},
+        {"\x80\4cm\nC\33c\n.", "C\\x1bc"},
+        {"\x80\4cm\nC\n)R}Va\33c\nNsb.", "C(a\\x1bc=None)"},
+    };
+    struct page *page = *state;
+
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        assert_true(describe(page, slice_str(odd[i][0])));
+        assert_string_equal(buf_cstr(&page->out), odd[i][1]);
+    }
+}
+
 /* As the view has them: in a Pickled, or in bytes. */
 static void in_values(void **state)
 {
@@ -205,8 +246,9 @@ int main(void)
 {
 #define PAGE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        PAGE(what_python_writes), PAGE(no_pickles), PAGE(any_bytes_end),
-        PAGE(explosions_are_cut), PAGE(in_values),
+        PAGE(what_python_writes), PAGE(no_pickles),          PAGE(any_bytes_end),
+        PAGE(explosions_are_cut), PAGE(large_words_are_cut), PAGE(no_control_characters),
+        PAGE(in_values),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
