@@ -108,7 +108,8 @@ static void respond_tail(struct flight *f, struct arena *a, wire_run_response *r
     struct record *r = f->delivery.record;
 
     response->status = (Dispatch__Sdk__V1__Status)f->delivery.program->status;
-    if (r->tail_generation != f->run->request->generation) {
+    /* Of several answers, whichever is committed, the earliest by their clocks. */
+    if (r->tail_generation != f->run->request->generation || world_time(f->world) < r->tail_at) {
         r->tail_generation = f->run->request->generation;
         r->tail_at = world_time(f->world);
     }
