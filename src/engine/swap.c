@@ -82,7 +82,8 @@ bool tree_is_out(const struct engine *e, uint64_t root)
 /* False: no memory. */
 static bool swapped_join(struct engine *e, struct swapped *s, struct org *o)
 {
-    if (!heap_reserve(&o->asleep, 1) || !heap_reserve(&e->asleep, 1))
+    /* There is a place for each organization, as those in `crowded` come back. */
+    if (!heap_reserve(&o->asleep, 1) || !heap_reserve(&e->asleep, e->org_by_name.len))
         return false;
     s->org = o;
     o->refs++;

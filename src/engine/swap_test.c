@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -262,6 +263,51 @@ static void test_a_crowd_that_is_due_finds_room_by_turns(void **state)
     bench_destroy(b);
 }
 
+static uint64_t dispatch_of(struct bench *b, int org)
+{
+    char name[16];
+    struct engine_spec spec = bench_spec("f");
+    struct error err;
+    uint64_t id;
+
+    snprintf(name, sizeof name, "org-%d", org);
+    assert_int_equal(engine_dispatch(b->e, b->now, slice_str(name), &spec, 1, b, &id, &err), 0);
+    bench_commit(b);
+    return id;
+}
+
+/* While the trees of many organizations are due and find no room, those of others leave. */
+static void test_many_organizations_crowd(void **state)
+{
+    enum { CROWD = 64, OTHERS = 34 }; /* as many as the heap has places at first */
+    struct bench *b = small();
+    int64_t when = b->now + 5 * HOUR;
+    uint64_t others[OTHERS];
+    struct engine_answer a;
+
+    (void)state;
+    for (int i = 0; i < CROWD; i++) {
+        a = bench_answer_to(bench_take_run(b, dispatch_of(b, i)));
+        a.max_wait_ns = when - b->now;
+        bench_poll(b, a, "s");
+    }
+    for (int i = 0; i < OTHERS; i++)
+        others[i] = dispatch_of(b, CROWD + i);
+    b->now = when;
+    engine_tick(b->e, b->now);
+    for (int i = 0; i < OTHERS; i++) {
+        a = bench_answer_to(bench_take_run(b, others[i]));
+        a.max_wait_ns = 5 * HOUR;
+        bench_poll(b, a, "s");
+    }
+    for (int i = 0; i < 10; i++) {
+        engine_tick(b->e, b->now += 60 * NS_PER_S);
+        bench_commit(b);
+    }
+    assert_true(is_out(b, others[OTHERS - 1]));
+    bench_destroy(b);
+}
+
 /* A poll finds the room of those that sleep. */
 static void test_a_poll_finds_the_room_of_others(void **state)
 {
@@ -347,6 +393,7 @@ int main(void)
         cmocka_unit_test(test_a_scattered_tree_stays),
         cmocka_unit_test(test_a_tree_is_asked_for),
         cmocka_unit_test(test_a_crowd_that_is_due_finds_room_by_turns),
+        cmocka_unit_test(test_many_organizations_crowd),
         cmocka_unit_test(test_a_poll_finds_the_room_of_others),
         cmocka_unit_test(test_what_cannot_be_read_is_asked_for_again),
         cmocka_unit_test(test_rows_of_trees),
