@@ -814,7 +814,8 @@ struct dispatch_client_options {
 DISPATCH_SDK_API int dispatch_client_create(const struct dispatch_client_options *options,
                                             struct dispatch_client **client,
                                             struct dispatch_failure *failure);
-/* Operations still under way end as CANCELED and are freed. NULL is fine. */
+/* Operations still under way end as CANCELED and are freed. No other thread is within a function of
+ * the client's. NULL is fine. */
 DISPATCH_SDK_API void dispatch_client_destroy(struct dispatch_client *client);
 
 /*
@@ -1076,7 +1077,8 @@ DISPATCH_SDK_API int dispatch_embedded_settle(struct dispatch_embedded *embedded
 /*
  * Stops: no new run starts, runs under way have 5 seconds to end; what is not done goes on when the
  * store is opened again. Waits for functions that still run. Operations of the client still under
- * way end as CANCELED. Not from one of its functions. NULL is fine.
+ * way end as CANCELED. Not from one of its functions, nor while another thread of the program is
+ * within a function of the client's. NULL is fine.
  */
 DISPATCH_SDK_API void dispatch_embedded_close(struct dispatch_embedded *embedded);
 

@@ -705,7 +705,11 @@ int http_invoker_create(struct http_invoker **out, const struct http_invoker_opt
 
 int http_invoker_reload_ca(struct http_invoker *invoker, const char *ca_file, struct error *err)
 {
-    return net_client_reload_ca(invoker->client, ca_file, err);
+    int code = net_client_reload_ca(invoker->client, ca_file, err);
+
+    if (code == CODE_OK && invoker->lambda)
+        code = net_client_reload_ca(invoker->lambda, ca_file, err);
+    return code;
 }
 
 void http_invoker_stop(struct http_invoker *invoker)
