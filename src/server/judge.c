@@ -96,6 +96,15 @@ static bool is_run_response(const struct net_response *response)
            (type.len == len || ((const char *)type.data)[len] == ';');
 }
 
+void judge_malformed(const struct error *why, struct slice endpoint, struct arena *arena,
+                     struct run_failure *failure)
+{
+    if (why->code == CODE_RESOURCE_EXHAUSTED)
+        failure->status = STATUS_TEMPORARY_ERROR;
+    failure->message = arena_printf(arena, "%.*s: the response is not a RunResponse: %s",
+                                    SLICE_FMT(endpoint), why->message);
+}
+
 bool judge_response(const struct net_response *response, struct slice endpoint, struct arena *arena,
                     wire_run_response **message, struct run_failure *failure)
 {
@@ -114,10 +123,7 @@ bool judge_response(const struct net_response *response, struct slice endpoint, 
             arena, "%.*s: the response is not of type application/proto", SLICE_FMT(endpoint));
     } else if (wire_unpack(&dispatch__sdk__v1__run_response__descriptor, response->body, arena,
                            message, &err)) {
-        if (err.code == CODE_RESOURCE_EXHAUSTED)
-            failure->status = STATUS_TEMPORARY_ERROR;
-        failure->message = arena_printf(arena, "%.*s: the response is not a RunResponse: %s",
-                                        SLICE_FMT(endpoint), err.message);
+        judge_malformed(&err, endpoint, arena, failure);
     } else {
         return true;
     }

@@ -12,4 +12,9 @@
 bool judge_response(const struct net_response *response, struct slice endpoint, struct arena *arena,
                     wire_run_response **message, struct run_failure *failure);
 
+/* Of a body that could not be unpacked: the message, and the status if it was for want of memory.
+ */
+void judge_malformed(const struct error *why, struct slice endpoint, struct arena *arena,
+                     struct run_failure *failure);
+
 #endif

@@ -184,10 +184,7 @@ bool lambda_judge(const struct net_response *response, struct slice endpoint, st
         judge_function_error(response->body, endpoint, arena, failure);
     } else if (wire_lambda_unpack(&dispatch__sdk__v1__run_response__descriptor, response->body,
                                   arena, message, &err)) {
-        if (err.code == CODE_RESOURCE_EXHAUSTED)
-            failure->status = STATUS_TEMPORARY_ERROR;
-        failure->message = arena_printf(arena, "%.*s: the response is not a RunResponse: %s",
-                                        SLICE_FMT(endpoint), err.message);
+        judge_malformed(&err, endpoint, arena, failure);
     } else {
         return true;
     }
